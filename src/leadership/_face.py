@@ -1,0 +1,350 @@
+"""
+What the faces have in common: the store that they own or borrow, subscriptions, waiting, iterating, running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import threading
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
+from typing import Any, Generic, TypeVar
+
+from leadership._runtime.changed import Changed
+from leadership._runtime.driver import Driver, Subscriptions
+from leadership._runtime.engine import Engine, engine_for
+from leadership._runtime.jobs import check_callback, inside
+from leadership.connect import connect
+from leadership.diagram import draw
+from leadership.errors import ConfigError
+from leadership.fsm.record import Transition
+from leadership.observers.history import History
+from leadership.store import Store
+from leadership.term import Leader
+
+D = TypeVar("D", bound=Driver[Any])
+F = TypeVar("F", bound=Callable[..., Any])
+V = TypeVar("V")
+
+
+class Face(Generic[D]):
+    """
+    A candidate or a follower as its user holds it. Any thread may use it.
+    """
+
+    _kind: str
+    _coroutines = False
+
+    def __init__(self, store: Store | str, election: str, *, observers: Iterable[Callable[..., Any]], log: bool) -> None:
+        if isinstance(store, str):
+            self._url: str | None = store
+            store = connect(store)
+        elif isinstance(store, Store):
+            self._url = None
+        else:
+            msg = f"store must be a Store from connect() or a URL, not {store!r}"
+            raise ConfigError(msg)
+        store.check_election(election)
+        self._store = store
+        self._election = election
+        self._log = log
+        self._subscriptions = Subscriptions(tuple(observers))
+        for observer in self._subscriptions.observers:
+            check_callback("an observer", observer, ("transition",), coroutines=False)
+        self._history = History()
+        self._changed = Changed()
+        self._starting = threading.Lock()
+        self._subscribing = threading.Lock()
+        self._driver: D | None = None
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    @property
+    def election(self) -> str:
+        """
+        The election's name.
+        """
+        return self._election
+
+    @abstractmethod
+    def _make_driver(self, engine: Engine, store: Store, loop: asyncio.AbstractEventLoop | None) -> D: ...
+
+    def _start(self, loop: asyncio.AbstractEventLoop | None = None) -> D:
+        with self._starting:
+            driver = self._driver
+            if self._store.closed:
+                if self._url is None:
+                    msg = f"{self._store.url} was closed: connect() again"
+                    raise ConfigError(msg)
+                self._store = connect(self._url)
+            engine = engine_for(self._seen_store())
+            if driver is None or driver.store is not self._seen_store() or driver.engine is not engine:
+                driver = self._make_driver(engine, self._seen_store(), loop)
+                self._driver = driver
+            driver.user_loop = loop
+            driver.request_start()
+            return driver
+
+    def _seen_store(self) -> Store:
+        return self._store
+
+    def start(self) -> None:
+        """
+        Begin; returns at once, without waiting for the store. Idempotent.
+
+        Raises:
+            ConfigError: The store was closed, or the process cannot run an election.
+        """
+        self._start()
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """
+        Leave; idempotent, prompt in every state.
+
+        Args:
+            timeout: Seconds to wait until it is settled; None for its grace and TTL.
+
+        Returns:
+            True when it was settled in time. From inside a callback it only asks, and returns False.
+        """
+        return self._stop(timeout, None)
+
+    def _stop(self, timeout: float | None, reason: str | None) -> bool:
+        driver = self._driver
+        if driver is None:
+            return True
+        self._request_stop(driver, reason)
+        if driver in inside.get():
+            return False
+        settled = self._settled(driver, timeout)
+        if settled and self._url is not None:
+            self._store.close()
+        return settled
+
+    def _request_stop(self, driver: D, reason: str | None) -> None:  # noqa: ARG002 - a candidate passes it on
+        driver.request_stop()
+
+    def _settled(self, driver: D, timeout: float | None) -> bool:
+        limit = driver.patience if timeout is None else timeout
+        return driver.engine.wait(self._changed, lambda: driver.is_idle and not driver.wanted, limit)
+
+    def run(self, *, signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
+        """
+        Start, and block until `stop()`, a signal, or the end by a fatal error.
+
+        A first signal stops; a second one acts as if it were not handled. Off the main thread no handler is installed.
+
+        Raises:
+            LeadershipError: What ended it for good.
+        """
+        with self._stopping_on(signals):
+            driver = self._start()
+            driver.engine.wait(self._changed, lambda: driver.is_idle and not driver.wanted, None)
+        self._close_own()
+        self._raise_fatal()
+
+    @contextlib.contextmanager
+    def _stopping_on(self, signals: Iterable[signal.Signals]) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before: dict[signal.Signals, Any] = {}
+
+        def restore() -> None:
+            while before:
+                number, handler = before.popitem()
+                signal.signal(number, handler)
+
+        def handle(number: int, _frame: FrameType | None) -> None:
+            restore()
+            if self._driver is not None:
+                self._request_stop(self._driver, signal.Signals(number).name)
+
+        try:
+            for number in signals:
+                before[number] = signal.signal(number, handle)
+            yield
+        finally:
+            restore()
+
+    def _close_own(self) -> None:
+        if self._url is not None:
+            self._store.close()
+
+    def _raise_fatal(self) -> None:
+        driver = self._driver
+        if driver is not None and driver.error is not None and driver.is_idle:
+            raise driver.error
+
+    # -- waiting ------------------------------------------------------------------------------------------------
+
+    def _over(self) -> bool:
+        """
+        It has run, and came to its end.
+        """
+        driver = self._driver
+        return driver is not None and driver.is_idle and not driver.wanted
+
+    def _wait(self, holds: Callable[[], bool], timeout: float | None) -> bool:
+        engine = self._driver.engine if self._driver is not None else self._seen_store().engine
+        if engine is None:
+            return self._changed.wait_for(lambda: holds() or self._over(), timeout)
+        assert isinstance(engine, Engine)  # noqa: S101 - only a simulation's store brings another
+        return engine.wait(self._changed, lambda: holds() or self._over(), timeout)
+
+    def _changes(self, value: Callable[[], V], *first: V) -> Iterator[V]:
+        """
+        Iterate the values given, then the present one, then each change, coalesced; ends when it has stopped.
+        """
+        yield from first
+        last: tuple[V, ...] = first[-1:]
+        while True:
+            self._wait(lambda: last != (value(),), None)
+            now = value()
+            if last != (now,):
+                last = (now,)
+                yield now
+            elif self._over():
+                self._raise_fatal()
+                return
+
+    def wait_leader(self, timeout: float | None = None) -> Leader | None:
+        """
+        Wait until somebody is known to lead.
+
+        Args:
+            timeout: Seconds; None for no limit.
+
+        Returns:
+            The leader; None when the time was up or it was stopped.
+
+        Raises:
+            LeadershipError: What ended it for good.
+        """
+        self._wait(lambda: self.leader is not None and not self.is_stale, timeout)
+        self._raise_fatal()
+        return self.leader
+
+    @property
+    @abstractmethod
+    def leader(self) -> Leader | None:
+        """
+        Who leads, as last seen; None for nobody, and for not known yet (ask `is_stale`).
+        """
+
+    @property
+    @abstractmethod
+    def is_stale(self) -> bool:
+        """
+        True while the truth is not known: before the first read, and after the watch broke until it was read again.
+        """
+
+    # -- telling ------------------------------------------------------------------------------------------------
+
+    @property
+    def history(self) -> tuple[Transition, ...]:
+        """
+        The last 256 transitions, oldest first.
+        """
+        return self._history.snapshot()
+
+    def diagram(self, format: str = "mermaid") -> str | bytes:  # noqa: A002 - the contract's word
+        """
+        Its machine, drawn: the present state marked, the edges counted.
+
+        Args:
+            format: `mermaid`, `dot`, or `svg` and `png`, which need Graphviz.
+
+        Raises:
+            ConfigError: An unknown format, or Graphviz is missing.
+        """
+        state = "idle" if self._driver is None else self._driver.ctx.state.value
+        return draw(self._kind, format, current=state, counts=self._history.edges(self._kind))
+
+    def on_transition(self, fn: F) -> F:
+        """
+        Have `fn(transition)` called after each transition, on the observers' thread. Returns `fn`.
+        """
+        self.subscribe(fn)
+        return fn
+
+    def on_error(self, fn: F) -> F:
+        """
+        Have `fn(error)` called for each error that a campaign or a callback met, on the observers' thread.
+
+        Returns `fn`. One that is told late hears the error that ended it, if one did.
+        """
+        check_callback("on_error", fn, ("error",), coroutines=False)
+        with self._subscribing:
+            self._subscriptions.errors = (*self._subscriptions.errors, fn)
+        driver = self._driver
+        if driver is not None and driver.error is not None:
+            driver.engine.post(driver.engine.dispatcher.put, fn, driver.error)
+        return fn
+
+    def on_leader_changed(self, fn: F) -> F:
+        """
+        Have `fn(leader or None)` called when the view changes, in order; at once if somebody is known to lead. Returns `fn`.
+        """
+        check_callback("on_leader_changed", fn, ("leader",), coroutines=self._coroutines)
+        driver = self._driver
+
+        def add() -> None:
+            with self._subscribing:
+                self._subscriptions.leader_changed = (*self._subscriptions.leader_changed, fn)
+            if driver is not None and not self.is_stale:
+                driver.queue_leader_changed(fn, self.leader)
+
+        if driver is None:
+            add()
+        else:
+            driver.engine.post(add)
+        return fn
+
+    def subscribe(self, observer: Callable[[Transition], Any]) -> Callable[[], None]:
+        """
+        Have an observer told each transition. Returns how to end it.
+        """
+        check_callback("an observer", observer, ("transition",), coroutines=False)
+        with self._subscribing:
+            self._subscriptions.observers = (*self._subscriptions.observers, observer)
+
+        def unsubscribe() -> None:
+            with self._subscribing:
+                left = list(self._subscriptions.observers)
+                if observer in left:
+                    left.remove(observer)
+                    self._subscriptions.observers = tuple(left)
+
+        return unsubscribe
+
+
+def default_node() -> str:
+    """
+    `host:pid` of the process that calls.
+    """
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def check_number(what: str, value: object, *, least: float, exclusive: bool = False) -> float:
+    """
+    Refuse what is not a finite number of seconds in range.
+
+    Raises:
+        ConfigError: With the value.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+        if number < float("inf") and (number > least or (number == least and not exclusive)):
+            return number
+    bound = "more than" if exclusive else "at least"
+    msg = f"{what} must be a number of seconds, {bound} {least:g}, not {value!r}"
+    raise ConfigError(msg)
+
+
+

@@ -1,0 +1,87 @@
+"""
+The observer lane: one thread that hands records to observers, so that none of them can stall an election.
+
+Law 1: bounded; what does not fit is dropped, counted, and visible by the gap in `seq`.
+Law 2: an observer that raises hurts neither the engine nor its neighbours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from leadership import _clock
+from leadership.observers.log import log_event
+
+CAPACITY = 10_000
+SLOW = 0.1
+"""
+Seconds after which an observer's call is warned about.
+"""
+
+
+class Dispatcher:
+    """
+    Calls observers in order, on a daemon thread that is started when it is first needed. Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[tuple[Callable[..., Any], tuple[Any, ...]]] = queue.Queue(CAPACITY)
+        self._thread: threading.Thread | None = None
+        self._idle = threading.Event()
+        self._idle.set()
+        self.dropped = 0
+
+    def put(self, observer: Callable[..., Any], *args: Any) -> None:
+        """
+        Have an observer called; never blocks. On the engine's thread only.
+        """
+        self._idle.clear()
+        try:
+            self._queue.put_nowait((observer, args))
+        except queue.Full:
+            self.dropped += 1
+            return
+        if self._thread is None:
+            # At interpreter exit no thread can be started: what is left is said by nobody.
+            with contextlib.suppress(RuntimeError):
+                thread = threading.Thread(target=self._run, name="leadership-observers", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def drain(self, timeout: float) -> None:
+        """
+        Wait until everything was handed over, or the time is up.
+        """
+        if self._thread is not None:
+            self._idle.wait(timeout)
+
+    def _run(self) -> None:
+        reported = 0
+        while True:
+            observer, args = self._queue.get()
+            if self.dropped > reported:
+                log_event(logging.WARNING, "leadership.observations_dropped", dropped=self.dropped - reported)
+                reported = self.dropped
+            call(observer, args)
+            if self._queue.empty():
+                self._idle.set()
+
+
+def call(observer: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """
+    Call one observer; what it raises and how slow it was is reported, and goes no further.
+    """
+    began = _clock.now()
+    try:
+        observer(*args)
+    except Exception:  # noqa: BLE001 - an observer may raise anything
+        log_event(logging.ERROR, "leadership.observer_failed", exc_info=sys.exc_info(), observer=repr(observer))
+    took = _clock.now() - began
+    if took > SLOW:
+        log_event(logging.WARNING, "leadership.observer_slow", observer=repr(observer), seconds=round(took, 3))

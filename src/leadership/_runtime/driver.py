@@ -1,0 +1,278 @@
+"""
+What the two drivers have in common: who they are, whom they tell, how they are waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from leadership._runtime.changed import Changed
+from leadership._runtime.jobs import Job, inside
+from leadership.errors import IllegalTransition, LeadershipError
+from leadership.fsm.event import Event, Step
+from leadership.fsm.machine import Machine
+from leadership.fsm.record import Transition
+from leadership.fsm.row import Disposition
+from leadership.observers.audit import AuditLog
+from leadership.observers.history import History
+from leadership.observers.log import LogObserver
+from leadership.store import Store
+from leadership.term import Leader
+
+if TYPE_CHECKING:
+    from leadership._runtime.engine import Engine
+
+C = TypeVar("C", bound=Any)
+Function = Callable[..., Any]
+
+
+class Subscriptions:
+    """
+    The user's functions and observers. Changed by any thread, read by the engine's: tuples, swapped whole.
+    """
+
+    __slots__ = ("demoted", "elected", "errors", "leader_changed", "observers")
+
+    def __init__(self, observers: tuple[Function, ...] = ()) -> None:
+        self.elected: tuple[Function, ...] = ()
+        self.demoted: tuple[Function, ...] = ()
+        self.leader_changed: tuple[Function, ...] = ()
+        self.errors: tuple[Function, ...] = ()
+        self.observers = observers
+
+
+class Driver(Generic[C]):
+    """
+    Carries out one machine. Everything but what says otherwise runs on the engine's thread only.
+    """
+
+    machine: Machine[Any, Any, Any, Any]
+    ctx: C
+    effects: ClassVar[dict[Any, Callable[[Any, Event[Any]], None]]]
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        election: str,
+        node: str,
+        subscriptions: Subscriptions,
+        *,
+        log: bool,
+        loop: asyncio.AbstractEventLoop | None,
+        history: History,
+        changed: Changed,
+    ) -> None:
+        self.engine = engine
+        self.store = store
+        self.election = election
+        self.node = node
+        self.subscriptions = subscriptions
+        self.user_loop = loop
+        self.log = LogObserver() if log else None
+        self.history = history
+        self.incarnation = engine.new_id()
+        self.changed = changed
+        """Notified after every change that somebody may wait for."""
+        self.wanted = False
+        """Somebody asked it to run, and it has not come to its end. Any thread."""
+        self.error: LeadershipError | None = None
+        """What ended it for good."""
+        self.last_error: LeadershipError | None = None
+        self.why = ""
+        self.since = engine.now()
+        self.since_utc = engine.utcnow()
+        self.renewals = 0
+        self.ignored = 0
+        self._seq = 0
+        self.lane = engine.lane()
+
+    # -- asked by any thread ------------------------------------------------------------------------------------
+
+    @property
+    def is_idle(self) -> bool:
+        """
+        Nothing is under way. Any thread.
+        """
+        return self.ctx.state is self.machine.initial
+
+    @property
+    @abstractmethod
+    def patience(self) -> float:
+        """
+        Seconds within which a stop settles. Any thread.
+        """
+
+    @abstractmethod
+    def request_start(self) -> None:
+        """
+        Ask it to run; returns at once. Any thread.
+        """
+
+    @abstractmethod
+    def request_stop(self, *, exiting: bool = False) -> None:
+        """
+        Ask it to stop; returns at once. Any thread.
+        """
+
+    def wait_idle(self, timeout: float | None) -> bool:
+        """
+        Wait until it is idle. From inside a callback of its own: answer at once. Any other thread.
+        """
+        if self in inside.get():
+            return self.is_idle
+        return self.engine.wait(self.changed, lambda: self.is_idle, timeout)
+
+    def forked(self) -> None:
+        """
+        In a forked child: hold nothing, believe nothing, tell nobody.
+        """
+        self.ctx = type(self.ctx)()
+        self.wanted = False
+        self.changed.forked()
+
+    # -- firing -------------------------------------------------------------------------------------------------
+
+    def fire(self, event: Event[Any]) -> Step | None:
+        """
+        Apply one event, tell the observers, carry out the effects. None for what the table declares impossible.
+        """
+        try:
+            step = self.machine.fire(self.ctx, event)
+        except IllegalTransition as error:
+            self.engine.say(logging.ERROR, "leadership.illegal", exc_info=sys.exc_info(), election=self.election)
+            self._publish(self._record(event, self.ctx.state, self.ctx.state, None, Disposition.ILLEGAL, str(error)))
+            return None
+        self.committed(step, event)
+        row = step.row
+        if row is None or row.disposition is Disposition.IGNORE:
+            self.ignored += 1
+        elif row.disposition is Disposition.GO:
+            text = None if event.error is None else f"{type(event.error).__name__}: {event.error}"
+            self.why = event.trigger.value
+            self._publish(self._record(event, step.source, step.dest, row.guard_name, row.disposition, text, row.cause))
+            self.since, self.since_utc, self.renewals = event.now, self.engine.utcnow(), 0
+        for effect in step.effects:
+            try:
+                self.effects[effect](self, event)
+            except Exception:  # noqa: BLE001 - a bug must not leave the rest of the row undone
+                self.engine.say(logging.ERROR, "leadership.engine_fault", exc_info=sys.exc_info(), effect=effect.value)
+        if step.effects or step.source is not step.dest:
+            self.notify_changed()
+        return step
+
+    def committed(self, step: Step, event: Event[Any]) -> None:
+        """
+        Right after the state has changed, before anybody is told.
+        """
+
+    def notify_changed(self) -> None:
+        """
+        Wake whoever waits for a change.
+        """
+        self.changed.notify()
+
+    def _record(
+        self,
+        event: Event[Any],
+        source: Any,
+        dest: Any,
+        guard: str | None,
+        disposition: Disposition,
+        error: str | None,
+        cause: Any = None,
+    ) -> Transition:
+        self._seq += 1
+        token, deadline, reason = self.record_facts(event, source, dest)
+        return Transition(
+            seq=self._seq,
+            at=self.engine.utcnow(),
+            monotonic=event.now,
+            machine=self.machine.name,
+            election=self.election,
+            node=self.node,
+            boot=self.engine.boot,
+            incarnation=self.incarnation,
+            trigger=event.trigger.value,
+            source=source.value,
+            dest=dest.value,
+            guard=guard,
+            disposition=disposition.value,
+            cause=cause,
+            reason=reason,
+            error=error,
+            term=None if token is None else f"{self.election}/{self.node}/{token}",
+            token=token,
+            attempt=self.ctx.attempt,
+            revision=event.revision,
+            lease_deadline=deadline,
+            duration=max(0.0, event.now - self.since),
+            renewals=self.renewals,
+        )
+
+    def record_facts(self, event: Event[Any], source: Any, dest: Any) -> tuple[int | None, float | None, str | None]:
+        """
+        Token, lease deadline and reason for a record.
+        """
+        raise NotImplementedError
+
+    def _publish(self, record: Transition) -> None:
+        self.history.add(record)
+        for observer in self.subscriptions.observers:
+            if isinstance(observer, AuditLog):
+                self.audit(observer, record)
+            else:
+                self.engine.dispatcher.put(observer, record)
+        if self.log is not None:
+            self.engine.dispatcher.put(self.log, record)
+
+    def audit(self, audit: AuditLog, record: Transition) -> None:
+        """
+        Hand a record to an audit, which never drops one.
+        """
+        audit.submit(record)
+
+    def report(self, error: BaseException) -> None:
+        """
+        Tell `on_error`.
+        """
+        for function in self.subscriptions.errors:
+            self.engine.dispatcher.put(function, error)
+
+    # -- callbacks ----------------------------------------------------------------------------------------------
+
+    def announce_leader(self, leader: Leader | None) -> None:
+        """
+        Queue `on_leader_changed`.
+        """
+        for function in self.subscriptions.leader_changed:
+            self.queue_leader_changed(function, leader)
+
+    def queue_leader_changed(self, function: Function, leader: Leader | None) -> None:
+        """
+        Queue one function of `on_leader_changed`.
+        """
+        self.lane.put(Job("on_leader_changed", function, (leader,), self, self._leader_changed_done, self.user_loop))
+
+    def _leader_changed_done(self, job: Job, error: BaseException | None) -> None:
+        if error is not None:
+            self.callback_failed(job, error)
+
+    def callback_failed(self, job: Job, error: BaseException) -> None:
+        """
+        Say that a callback raised, and let the table decide.
+        """
+        self.engine.say(
+            logging.ERROR,
+            "leadership.callback_failed",
+            exc_info=(type(error), error, error.__traceback__),
+            election=self.election,
+            node=self.node,
+            callback=job.name,
+        )
+        self.report(error)

@@ -1,0 +1,169 @@
+"""
+The user's code, carried out where it can hurt nobody.
+
+Law 1: user code never runs on the engine's thread.
+Law 2: the jobs of one lane run one after the other, in order, and none is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from leadership.errors import ConfigError
+
+if TYPE_CHECKING:
+    from leadership._runtime.engine import Engine
+
+inside: contextvars.ContextVar[tuple[object, ...]] = contextvars.ContextVar("leadership_inside", default=())
+"""
+The drivers whose callbacks the present thread or task is running.
+"""
+
+Done = Callable[["Job", BaseException | None], None]
+
+
+class Job:
+    """
+    One call of one function of the user's.
+    """
+
+    __slots__ = ("args", "cancelled", "done", "driver", "fn", "kind", "loop", "name", "task")
+
+    def __init__(
+        self,
+        kind: str,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        driver: object,
+        done: Done,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.kind = kind
+        self.fn = fn
+        self.args = args
+        self.driver = driver
+        self.done = done
+        self.loop = loop if inspect.iscoroutinefunction(fn) else None
+        self.name = f"{kind}:{getattr(fn, '__qualname__', repr(fn))}"
+        self.task: asyncio.Task[Any] | None = None
+        self.cancelled = False
+
+    def call(self) -> BaseException | None:
+        """
+        Run the function here and now; what it raised is returned.
+        """
+
+        def run() -> None:
+            inside.set((*inside.get(), self.driver))
+            self.fn(*self.args)
+
+        try:
+            contextvars.copy_context().run(run)
+        except BaseException as error:  # noqa: BLE001 - it is reported with its traceback, and decides by policy
+            return error
+        return None
+
+    def schedule(self, finished: Callable[[BaseException | None], None]) -> None:
+        """
+        Run a coroutine function on the user's loop; `finished` is called there when it has ended.
+        """
+        assert self.loop is not None  # noqa: S101 - for the type checker: the caller has looked
+
+        async def run() -> None:
+            inside.set((*inside.get(), self.driver))
+            await self.fn(*self.args)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if task.cancelled():
+                finished(asyncio.CancelledError())
+            else:
+                finished(task.exception())
+
+        def begin() -> None:
+            assert self.loop is not None  # noqa: S101 - as above
+            self.task = self.loop.create_task(run(), name=f"leadership {self.name}")
+            self.task.add_done_callback(ended)
+            if self.cancelled:
+                self.task.cancel()
+
+        try:
+            self.loop.call_soon_threadsafe(begin)
+        except RuntimeError as error:  # the loop is closed: nobody can run it any more
+            finished(error)
+
+    def cancel(self) -> None:
+        """
+        Ask a coroutine to end; a function in a thread cannot be asked.
+        """
+        self.cancelled = True
+        if self.loop is None:
+            return
+
+        def cancel() -> None:
+            if self.task is not None:
+                self.task.cancel()
+
+        try:
+            self.loop.call_soon_threadsafe(cancel)
+        except RuntimeError:
+            return  # the loop is closed, and its tasks with it
+
+
+class Lane:
+    """
+    Runs jobs one after the other, in order. Used on the engine's thread only.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._queue: deque[Job] = deque()
+        self._busy = False
+
+    def put(self, job: Job) -> None:
+        """
+        Queue a job; it starts at once when the lane is free.
+        """
+        self._queue.append(job)
+        if not self._busy:
+            self._next()
+
+    def _next(self) -> None:
+        if not self._queue:
+            self._busy = False
+            return
+        self._busy = True
+        self._engine.run_user(self._queue.popleft(), self._finished)
+
+    def _finished(self, job: Job, error: BaseException | None) -> None:
+        job.done(job, error)
+        self._next()
+
+
+def check_callback(kind: str, fn: object, arguments: tuple[str, ...], *, coroutines: bool) -> None:
+    """
+    Refuse a callback that could not be called.
+
+    Raises:
+        ConfigError: It is not callable, does not take the arguments, or is a coroutine function where none can run.
+    """
+    wanted = f"{kind} needs a function of ({', '.join(arguments)})"
+    if not callable(fn):
+        msg = f"{wanted}, not {fn!r}"
+        raise ConfigError(msg)
+    if inspect.iscoroutinefunction(fn) and not coroutines:
+        msg = f"{wanted}, and {fn!r} is a coroutine function: use AsyncCandidate or AsyncFollower"
+        raise ConfigError(msg)
+    try:
+        signature = inspect.signature(fn)
+    except (TypeError, ValueError):
+        return  # a builtin that does not tell
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        msg = f"{wanted}, and {fn!r} takes {signature}: {error}"
+        raise ConfigError(msg) from None

@@ -1,0 +1,142 @@
+"""
+Reading audit files, whole or damaged.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import IO, Any, Final, NamedTuple
+
+from leadership.errors import ConfigError
+from leadership.observers._audit_file import siblings
+from leadership.observers._audit_lines import SCHEMA
+
+TORN: Final = "torn"
+"""
+The kind of what cannot be read: half a line, left by a full disk or by loss of power, or damage.
+"""
+
+_START: Final = b'{"v":'
+_GZIP: Final = b"\x1f\x8b"
+
+
+class Line(NamedTuple):
+    """
+    One line of an audit.
+    """
+
+    file: str
+    number: int
+    """Counted from 1."""
+    fields: dict[str, Any]
+    """As written; `kind` says what it is. For one that cannot be read: `kind` torn, `problem`, `text`."""
+
+
+Path = str | os.PathLike[str]
+Files = Iterable[Path] | Path
+
+
+def read(files: Files, *, rotated: bool = False) -> Iterator[Line]:
+    """
+    Read audits line by line, file by file in the order given; gzip is recognised. Holds one line in memory.
+
+    What cannot be read is reported as a line of kind `torn`, and reading goes on behind it.
+
+    Args:
+        files: The files.
+        rotated: Read the rotated files of each before it, in order.
+
+    Raises:
+        ConfigError: A file is missing, cannot be opened, is no audit or one of a later version. Raised at once, except
+            for a line of a later version that follows others.
+    """
+    paths: list[str] = []
+    for file in as_list(files):
+        before = _rotated(file) if rotated else []
+        paths += before if before and not os.path.exists(file) else [*before, file]
+    for path in paths:
+        _check(path)
+    return (line for path in paths for line in _lines(path))
+
+
+def as_list(files: Files) -> list[str]:
+    """
+    The names of the files; one may be given as it is.
+    """
+    return [os.fspath(file) for file in ([files] if isinstance(files, str | os.PathLike) else files)]
+
+
+def _rotated(path: str) -> list[str]:
+    path = os.path.realpath(path)  # an AuditLog follows links, too
+    return [sibling for _, sibling in siblings(path)] if os.path.isdir(os.path.dirname(path)) else []
+
+
+def _open(path: str) -> IO[bytes]:
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - the caller closes it
+        compressed = file.read(2) == _GZIP
+        file.seek(0)
+    except OSError as error:
+        msg = f"the audit {path!r} cannot be read: {error.strerror}; name a file that an AuditLog has written"
+        raise ConfigError(msg) from error
+    return gzip.GzipFile(fileobj=file) if compressed else file  # type: ignore[return-value]
+
+
+def _check(path: str) -> None:
+    """
+    Refuse a file that does not begin as an audit does. An empty one is an audit that has nothing to tell.
+    """
+    with _open(path) as file:
+        try:
+            first = next((line.strip() for line in file if line.strip()), b"")
+        except (EOFError, OSError, zlib.error) as error:
+            msg = f"the audit {path!r} cannot be unpacked: {error}"
+            raise ConfigError(msg) from error
+    if not (first.startswith(_START) or _START.startswith(first)):
+        msg = f"{path!r} is not an audit: it begins with {first[:40]!r}; name a file that an AuditLog has written"
+        raise ConfigError(msg)
+
+
+def _lines(path: str) -> Iterator[Line]:
+    number = 0
+    with _open(path) as file:
+        try:
+            for number, raw in enumerate(file, 1):
+                for fields in _parse(raw, path, number):
+                    yield Line(path, number, fields)
+        except (EOFError, OSError, zlib.error) as error:  # a compressed file without its end, a bad disk
+            yield Line(path, number + 1, {"kind": TORN, "problem": f"{type(error).__name__}: {error}", "text": ""})
+
+
+def _parse(raw: bytes, path: str, number: int) -> Iterator[dict[str, Any]]:
+    text = raw.strip()
+    if not text:
+        return
+    fields = _object(text)
+    if fields is None:
+        # Behind half a line there may be a whole one, of another process: within an object the mark cannot occur.
+        half, mark, rest = text.rpartition(_START)
+        fields = _object(mark + rest) if half else None
+        if fields is None:
+            yield {"kind": TORN, "problem": "not a whole line", "text": text.decode(errors="backslashreplace")}
+            return
+        yield from _parse(half, path, number)
+    if fields["v"] > SCHEMA:
+        msg = f"{path!r}, line {number}, is of schema {fields['v']}, and this reads up to {SCHEMA}: upgrade leadership"
+        raise ConfigError(msg)
+    yield fields
+
+
+def _object(text: bytes) -> dict[str, Any] | None:
+    try:
+        fields: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict):
+        return None
+    line: dict[str, Any] = fields
+    return line if type(line.get("v")) is int and isinstance(line.get("kind"), str) else None

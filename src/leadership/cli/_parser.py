@@ -1,0 +1,189 @@
+"""
+The arguments of the command, as data for argparse.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from importlib.metadata import version
+from typing import Final, NoReturn
+
+from leadership.cli._common import Exit, say
+
+STATUSES: Final = """\
+exit statuses:
+  0    yes, done
+  1    no: nobody leads, or the request was refused
+  2    the arguments cannot be used
+  3    unknown: no answer in time
+  69   the store is unavailable
+  75   not elected
+  77   the store refuses: credentials, permission, foreign data
+"""
+STATUSES_OF_RUN: Final = f"""\
+{STATUSES}  126  CMD cannot be executed
+  127  CMD was not found
+  else CMD's own status, 128 + n when signal n ended it
+"""
+ABOUT_RUN: Final = """\
+Run CMD while leading; LEADERSHIP_ELECTION, LEADERSHIP_NODE and LEADERSHIP_TOKEN are in its environment.
+
+CMD never outlives its term, whatever becomes of this process: a guard process kills it and all that descends
+from it when this process is killed or frozen. On demotion its group gets SIGTERM, and SIGKILL before the lease
+can lapse; then this process stands again. When CMD ends by itself, leadership is released and CMD's status
+returned. SIGTERM and SIGINT are passed on to CMD and end this process too; asked a second time, CMD is killed.
+SIGHUP, SIGUSR1 and SIGUSR2 are passed on; a SIGHUP that comes when no CMD runs ends this process.
+
+A lease cannot fence what CMD has sent elsewhere before it died: hand LEADERSHIP_TOKEN to what it writes to.
+"""
+_URL: Final = "sqlite:////path, memory://name, consul://host, etcd://host, zookeeper://host"
+
+
+class Parser(argparse.ArgumentParser):
+    """
+    An argument parser whose errors are one line.
+    """
+
+    def error(self, message: str) -> NoReturn:
+        """
+        Say what cannot be used, and where to look; exit status 2.
+        """
+        say(f"{self.prog.removeprefix('leadership').strip()}: {message} (see {self.prog} --help)".removeprefix(": "))
+        sys.exit(Exit.USAGE)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """
+    The arguments; `module` and `subcommand` say who takes them, `command` is what follows `--`.
+
+    Raises:
+        SystemExit: They cannot be used, or ask for help.
+    """
+    parser, subparsers = _parser()
+    # Not left to argparse, which treats a second `--`, one of CMD's own, differently from version to version.
+    own, dashes, command = argv, False, list[str]()
+    if "run" in argv[:1] and "--" in argv:
+        place = argv.index("--")
+        own, dashes, command = argv[:place], True, argv[place + 1 :]
+    args = parser.parse_args(own)
+    if args.subcommand == "run":
+        if not command:
+            missing = "no CMD after --" if dashes else "no -- CMD"
+            subparsers["run"].error(f"{missing}: say what to run, as in: leadership run {args.election} -- ./job")
+        args.command = command
+    if hasattr(args, "store") and not args.store:
+        subparsers[args.subcommand].error(f"no store: give --store URL ({_URL}), or set LEADERSHIP_STORE")
+    return args
+
+
+def _parser() -> tuple[Parser, dict[str, Parser]]:
+    parser = Parser(prog="leadership", description="Leader election whose every transition can be seen.")
+    parser.add_argument("--version", action="version", version=f"leadership {version('leadership')}")
+    commands = parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
+    subparsers: dict[str, Parser] = {}
+
+    def add(name: str, module: str, about: str, *, description: str | None = None, epilog: str = STATUSES) -> Parser:
+        subparsers[name] = commands.add_parser(
+            name,
+            help=about,
+            description=description or f"{about[0].upper()}{about[1:]}.",
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        subparsers[name].set_defaults(module=module)
+        return subparsers[name]
+
+    demo = add("demo", "demo", "watch three processes elect a leader, lose it, and elect another")
+    demo.add_argument("--plain", action="store_true", help="plain lines, also on a terminal")
+
+    run = add("run", "run", "run CMD while leading", description=ABOUT_RUN, epilog=STATUSES_OF_RUN)
+    run.usage = "leadership run ELECTION --store URL [options] -- CMD [ARG …]"
+    _election(run)
+    run.add_argument("--node", metavar="N", help="the name to stand under (default: host:pid)")
+    run.add_argument("--ttl", type=seconds, default=15.0, metavar="S", help="seconds that a lease lasts (default: 15)")
+    run.add_argument(
+        "--grace", type=seconds, metavar="S", help="seconds from SIGTERM to SIGKILL (default: what the lease allows)"
+    )
+    run.add_argument("--wait", type=seconds, metavar="S", help="give up after S seconds without election, status 75")
+    run.add_argument("--once", action="store_true", help="do not stand again after a demotion: end with status 75")
+    run.add_argument("--audit", metavar="FILE", help="append each transition to FILE, as JSON lines")
+
+    follow = add("follow", "look", "print each change of leader until interrupted")
+    _election(follow)
+    _json(follow)
+
+    status = add("status", "look", "say who leads; exit status 0 if anybody does")
+    _election(status)
+    status.add_argument("--node", metavar="N", help="exit status 0 only if N leads")
+    _timeout(status, 5)
+    _json(status)
+
+    resign = add("resign", "look", "ask the leader to resign, and wait until its term is over")
+    _election(resign)
+    resign.add_argument("--reason", metavar="R", help="is recorded, and told to the leader")
+    _timeout(resign, 60)
+    _json(resign)
+
+    explain = add("explain", "explain", "say what a TTL means on a store, before anything starts")
+    _store(explain)
+    explain.add_argument("--ttl", type=seconds, default=15.0, metavar="S", help="seconds (default: 15)")
+    _json(explain)
+
+    diagram = add("diagram", "diagram", "draw a machine")
+    diagram.add_argument("kind", choices=("candidate", "follower"))
+    diagram.add_argument("--format", choices=("mermaid", "dot", "svg", "png"), default="mermaid")
+    diagram.add_argument("--output", metavar="FILE", help="write to FILE instead of stdout")
+    diagram.add_argument("--audit", nargs="+", default=(), metavar="FILE", help="count the transitions of these audits")
+
+    audit = add("audit", "audit", "read audit files")
+    shows = audit.add_subparsers(dest="action", metavar="ACTION", required=True)
+    show = shows.add_parser("show", help="print the transitions of several audits in order")
+    show.add_argument("files", nargs="+", metavar="FILE")
+    show.add_argument("--election", metavar="E", help="of this election only")
+    show.add_argument("--node", metavar="N", help="of this node only")
+    _json(show)
+    return parser, subparsers
+
+
+def _election(parser: Parser) -> None:
+    parser.add_argument("election", metavar="ELECTION")
+    _store(parser)
+
+
+def _store(parser: Parser) -> None:
+    parser.add_argument(
+        "--store",
+        default=os.environ.get("LEADERSHIP_STORE"),
+        metavar="URL",
+        help=f"{_URL} (default: the environment's LEADERSHIP_STORE)",
+    )
+
+
+def _timeout(parser: Parser, default: float) -> None:
+    parser.add_argument(
+        "--timeout", type=seconds, default=default, metavar="S", help=f"seconds to wait (default: {default:g})"
+    )
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def seconds(text: str) -> float:
+    """
+    A number of seconds, 0 or more.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        msg = f"{text!r} is not a number of seconds, 0 or more"
+        raise argparse.ArgumentTypeError(msg)
+    return value

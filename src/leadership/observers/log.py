@@ -1,0 +1,155 @@
+"""
+The structured log: an event `leadership.transition` for each record, and the library's other events.
+
+A host that has configured structlog gets native events, by its own processors. Any other gets records of the standard
+logger `leadership`: the message shows the keys as `key=value`, and the record carries them as attributes that begin
+with `leadership_`, so that none collides with those of logging itself. A host that configured neither sees nothing.
+
+Which of the two is asked at each event, not at construction: a candidate is often made while modules are imported,
+before the program's first line configures anything, and the question costs less than a microsecond.
+
+Nothing here calls `structlog.configure`, starts a thread or adds trace ids: a record is logged on a thread of the
+library, where the caller's context variables are not set. A host that wants more keys adds a processor or a filter.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, MutableMapping
+from types import TracebackType
+from typing import Any, Final
+
+import structlog
+
+from leadership.fsm.record import Transition
+from leadership.fsm.row import Disposition
+
+TRANSITION: Final = "leadership.transition"
+"""
+The name of the event that a record becomes; its keys are those of `Transition.as_dict()`.
+"""
+
+ExcInfo = (
+    BaseException | tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None] | None
+)
+
+_PREFIX: Final = "leadership_"
+_METHODS: Final = {
+    logging.DEBUG: "debug",
+    logging.INFO: "info",
+    logging.WARNING: "warning",
+    logging.ERROR: "error",
+    logging.CRITICAL: "critical",
+}
+_LEADING: Final = ("election", "node", "machine", "source", "dest", "trigger", "cause", "token")
+
+_failures = 0
+
+
+def level_of(record: Transition) -> int:
+    """
+    The level of a record: a WARNING is what an operator should see, DEBUG is what moved nothing.
+    """
+    if record.disposition == Disposition.ILLEGAL or record.reason == "token_reset":
+        return logging.WARNING
+    if record.disposition != Disposition.GO:
+        return logging.DEBUG
+    return logging.WARNING if record.dest == "error" else logging.INFO
+
+
+class LogObserver:
+    """
+    Logs records. Thread-safe: it holds nothing.
+
+    What a handler or processor of the host raises goes to the caller, who isolates observers.
+    """
+
+    def __call__(self, record: Transition) -> None:
+        """
+        Log one record, unless its level is filtered out.
+        """
+        _emit(level_of(record), TRANSITION, lambda: _leading_first(record.as_dict()), None)
+
+
+def log_event(level: int, event: str, /, exc_info: ExcInfo = None, **keys: Any) -> None:
+    """
+    Log something that is no transition. Never raises; any thread, but a handler of the host may take its time.
+
+    Args:
+        level: Of the standard library: `logging.WARNING` and the like.
+        event: A dotted name, never a sentence.
+        exc_info: An exception, or what `sys.exc_info()` returned, to be shown with its traceback.
+        keys: What there is to know.
+    """
+    global _failures  # noqa: PLW0603 - a count lost to a race between two threads is of no consequence
+    try:
+        _emit(level, event, lambda: keys, exc_info)
+    except Exception:  # noqa: BLE001 - the log itself is broken: there is nowhere to say so
+        _failures += 1
+
+
+def log_failures() -> int:
+    """
+    How many events `log_event` could not log because a handler or processor of the host raised.
+    """
+    return _failures
+
+
+def _emit(level: int, event: str, fields: Callable[[], Mapping[str, Any]], exc_info: ExcInfo) -> None:
+    extras = {} if exc_info is None else {"exc_info": exc_info}
+    if _is_native():
+        getattr(structlog.get_logger("leadership"), _METHODS[level])(event, **fields(), **extras)
+    elif _stdlib.isEnabledFor(level):
+        getattr(_logger, _METHODS[level])(event, fields=fields(), **extras)
+
+
+def _is_native() -> bool:
+    # An AsyncBoundLogger (deprecated) can only be made inside an event loop, and none of the host's runs here.
+    if not structlog.is_configured():
+        return False
+    return structlog.get_config()["wrapper_class"] is not structlog.stdlib.AsyncBoundLogger
+
+
+def _leading_first(fields: dict[str, Any]) -> dict[str, Any]:
+    """
+    What a person looks for, before the rest.
+    """
+    return {**{key: fields[key] for key in _LEADING}, **fields}
+
+
+def _render(_logger: Any, _method: str, event_dict: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
+    """
+    Turn an event into the arguments of a method of `logging.Logger`.
+    """
+    event, fields = event_dict["event"], event_dict["fields"]
+    words = [event, *(f"{key}={_word(value)}" for key, value in fields.items() if value is not None)]
+    extra = {_PREFIX + key: value for key, value in fields.items()}
+    extra[_PREFIX + "event"] = event
+    return (" ".join(words),), {"extra": extra, "exc_info": event_dict.get("exc_info")}
+
+
+def _word(value: object) -> str:
+    """
+    A value as one word of one line, whatever is in it.
+    """
+    if isinstance(value, float):
+        return str(round(value, 6))
+    text = str(value)
+    if text and text.isprintable() and not any(mark in text for mark in ' "='):
+        return text
+    return json.dumps(text, ensure_ascii=not text.isprintable())
+
+
+_stdlib: Final = logging.getLogger("leadership")
+# Without a handler, the WARNINGs of an unconfigured host would go to stderr (logging's handler of last resort).
+_stdlib.addHandler(logging.NullHandler())
+
+# Every argument is given: one left out would be taken from the host's configuration.
+_logger: Final = structlog.wrap_logger(
+    _stdlib,
+    processors=[_render],
+    wrapper_class=structlog.stdlib.BoundLogger,
+    context_class=dict,
+    cache_logger_on_first_use=True,
+)
