@@ -40,7 +40,9 @@ class Face(Generic[D]):
     _kind: str
     _coroutines = False
 
-    def __init__(self, store: Store | str, election: str, *, observers: Iterable[Callable[..., Any]], log: bool) -> None:
+    def __init__(
+        self, store: Store | str, election: str, *, observers: Iterable[Callable[..., Any]], log: bool
+    ) -> None:
         if isinstance(store, str):
             self._url: str | None = store
             store = connect(store)
@@ -329,22 +331,3 @@ def default_node() -> str:
     `host:pid` of the process that calls.
     """
     return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def check_number(what: str, value: object, *, least: float, exclusive: bool = False) -> float:
-    """
-    Refuse what is not a finite number of seconds in range.
-
-    Raises:
-        ConfigError: With the value.
-    """
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        number = float(value)
-        if number < float("inf") and (number > least or (number == least and not exclusive)):
-            return number
-    bound = "more than" if exclusive else "at least"
-    msg = f"{what} must be a number of seconds, {bound} {least:g}, not {value!r}"
-    raise ConfigError(msg)
-
-
-

@@ -5,29 +5,25 @@ The candidate: one who stands in an election.
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from leadership._face import Face, check_number, default_node
+from leadership._face import Face, default_node
 from leadership._runtime.candidate import CandidateDriver, CandidateSettings
 from leadership._runtime.engine import Engine
 from leadership._runtime.jobs import check_callback, inside
+from leadership.checks import check_metadata, check_name, check_number
 from leadership.errors import ConfigError
 from leadership.fsm.backoff import Backoff
 from leadership.fsm.record import Transition
 from leadership.fsm.states import CandidateState
-from leadership.store import Store, Timing, check_name
+from leadership.store import Store, Timing
 from leadership.term import Leader, Term
 
 F = TypeVar("F", bound=Callable[..., Any])
-MOST_METADATA = 4096
-"""
-Bytes of metadata, as JSON.
-"""
 CALLBACK_ERRORS = ("resign", "keep", "stop")
 
 
@@ -257,7 +253,7 @@ class Candidate(Face[CandidateDriver]):
         """
         The present term; None whenever `is_leader` is False.
         """
-        term = None if self._driver is None else self._driver.term
+        term = None if self._driver is None else self._driver.office.term
         return term if term is not None and term.is_current else None
 
     @property
@@ -298,7 +294,7 @@ class Candidate(Face[CandidateDriver]):
             attempts=0 if driver is None else driver.ctx.attempt,
             next_retry=max(0.0, (driver.next_retry or 0.0) - driver.engine.now()) if waiting and driver else None,
             renewal_overdue=driver is not None and driver.renewal_overdue,
-            running_callbacks=() if driver is None else tuple(job.name for job in tuple(driver.running)),
+            running_callbacks=() if driver is None else tuple(job.name for job in tuple(driver.office.running)),
             timing=self.timing,
         )
 
@@ -352,8 +348,8 @@ class Candidate(Face[CandidateDriver]):
         def add() -> None:
             with self._subscribing:
                 self._subscriptions.elected = (*self._subscriptions.elected, fn)
-            if driver is not None and driver.term is not None:
-                driver.begin_elected(fn, driver.term)
+            if driver is not None and driver.office.term is not None:
+                driver.office.begin(fn, driver.office.term)
 
         if driver is None:
             add()
@@ -372,34 +368,3 @@ class Candidate(Face[CandidateDriver]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._election!r} node={self.node!r} {self.state.value}>"
-
-
-def check_metadata(metadata: object) -> Mapping[str, Any] | None:
-    """
-    Refuse what is not a small JSON object.
-
-    Raises:
-        ConfigError: With the value's fault.
-    """
-    if metadata is None:
-        return None
-    if not isinstance(metadata, Mapping):
-        msg = f"metadata must be a mapping, not {metadata!r}"
-        raise ConfigError(msg)
-    try:
-        text = json.dumps(dict(metadata), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        msg = f"metadata must be JSON: {error}"
-        raise ConfigError(msg) from None
-    size = len(text.encode())
-    if size > MOST_METADATA:
-        msg = f"metadata has {size} bytes as JSON, and at most {MOST_METADATA} are kept: publish an address of it instead"
-        raise ConfigError(msg)
-    kept: Mapping[str, Any] = json.loads(text)
-    if kept != dict(metadata):
-        msg = f"metadata must be JSON as it stands, with text as keys: {metadata!r} would come back as {kept!r}"
-        raise ConfigError(msg)
-    return kept
-
-
-__all__ = ["Candidate", "CandidateStatus"]

@@ -3,9 +3,9 @@ Pictures of the two machines, written from their tables, and the tables themselv
 
 The writers are pure: text in, text out; only SVG and PNG run a program, Graphviz's `dot`.
 
-What makes a picture readable: top to bottom; one line a reason; arrows grouped by (source, dest, class), so that a fault
-and a request between the same two states stay two arrows; classes told apart by style as well as by colour; reactions
-that leave no state inside its box; what is ignored or illegal left to the table.
+What makes a picture readable: top to bottom; one line a reason; arrows grouped by (source, dest, class), so that a
+fault and a request between the same two states stay two arrows; classes told apart by style as well as by colour;
+reactions that leave no state inside its box; what is ignored or illegal left to the table.
 """
 
 from __future__ import annotations
@@ -224,7 +224,8 @@ def _dot(machine: AnyMachine, current: str | None, counts: Counts | None, *, com
     drawn = list(arrows(machine, counts or {}))
     most = None if counts is None else max(arrow.count for arrow in drawn)
     for arrow in drawn:
-        label = "".join(f"  {line}\\l" for line in arrow.lines(compact=compact))
+        # Two spaces keep the text off its line; SVG drops those that may break.
+        label = "".join(f"  {line}\\l" for line in arrow.lines(compact=compact)).replace("  ", "\N{NO-BREAK SPACE}" * 2)
         lines.append(f'  {arrow.source} -> {arrow.dest} [label="{label}", {_stroke(arrow, most)}]')
     return "\n".join([*lines, "}"]) + "\n"
 
@@ -244,7 +245,9 @@ def _stroke(arrow: Arrow, most: int | None) -> str:
 
 def _run_dot(text: str, format: str) -> bytes:
     try:
-        done = subprocess.run(["dot", f"-T{format}", "-Gdpi=96"], input=text.encode(), capture_output=True, check=False)
+        # SVG has no dots: a resolution would only cut it off (Graphviz 2.43).
+        command = ["dot", f"-T{format}", *(["-Gdpi=96"] if format == "png" else [])]
+        done = subprocess.run(command, input=text.encode(), capture_output=True, check=False)
     except FileNotFoundError:
         msg = (
             f"format={format!r} needs the program `dot`, which was not found: install Graphviz "

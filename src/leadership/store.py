@@ -15,7 +15,6 @@ which is the deadline's clock, so that a simulated loop can stand in for the rea
 
 from __future__ import annotations
 
-import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,7 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Any, Self
 
+from leadership.checks import check_name
 from leadership.errors import ConfigError, LeadershipError, StoreRefused
 
 MARGIN = 0.1
@@ -383,42 +383,3 @@ class Store(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.url}{' closed' if self.closed else ''}>"
-
-
-def check_name(what: str, name: object) -> str:
-    """
-    Refuse what is not a usable election or node name.
-
-    Raises:
-        ConfigError: It is not text, is empty, begins or ends with a slash, has a double slash or a control character.
-    """
-    if not isinstance(name, str):
-        msg = f"the {what} name must be text, not {name!r}"
-        raise ConfigError(msg)
-    if not name.strip():
-        msg = f"the {what} name must not be empty, and it is {name!r}"
-        raise ConfigError(msg)
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
-        msg = f"the {what} name {name!r} has a control character or a lone surrogate: leave it out"
-        raise ConfigError(msg)
-    if what == "election" and (name.startswith("/") or name.endswith("/") or "//" in name):
-        msg = f"the election name {name!r} begins or ends with a slash, or has a double one: leave it out"
-        raise ConfigError(msg)
-    return name
-
-
-def check_ttl(ttl: object, *, least: float, most: float, store: str) -> float:
-    """
-    Refuse a TTL that is no number of seconds, or that the store would not keep.
-
-    Raises:
-        ConfigError: With the value and the nearest valid one.
-    """
-    if isinstance(ttl, bool) or not isinstance(ttl, int | float):
-        msg = f"ttl must be a number of seconds, not {ttl!r}"
-        raise ConfigError(msg)
-    if not least <= ttl <= most:  # NaN fails both comparisons
-        nearest = most if ttl > most else least
-        msg = f"ttl={ttl!r} cannot be kept by {store}: it keeps {least:g} to {most:g} seconds; the nearest is {nearest:g}"
-        raise ConfigError(msg)
-    return float(ttl)

@@ -115,7 +115,7 @@ class Driver(Generic[C]):
         """
 
     @abstractmethod
-    def request_stop(self, *, exiting: bool = False) -> None:
+    def request_stop(self) -> None:
         """
         Ask it to stop; returns at once. Any thread.
         """

@@ -126,20 +126,26 @@ class Engine:
         A call without an answer by then is UNKNOWN. If it answers after all, `done` is called again with late=True.
         """
         task = self.loop.create_task(_outcome(what, call))
-        expired = False
+        answered = expired = False
 
         def expire() -> None:
             nonlocal expired
-            expired = True
-            error = StoreUnavailable(f"{what}: no answer within {timeout:.3g} s")
-            self.deliver(done, Reply(Outcome.UNKNOWN, error=error), False)
+            if not answered:
+                expired = True
+                error = StoreUnavailable(f"{what}: no answer within {timeout:.3g} s")
+                done(Reply(Outcome.UNKNOWN, error=error), False)  # noqa: FBT003 - not late
 
-        timer = self.loop.call_later(timeout, expire)
+        timer = self.call_at(self.now() + timeout, expire)
+
+        def answer(reply: Reply) -> None:
+            nonlocal answered
+            answered = True
+            timer.cancel()
+            done(reply, expired)
 
         def ended(task: asyncio.Task[Reply]) -> None:
-            timer.cancel()
             if not task.cancelled():
-                self.deliver(done, task.result(), expired)
+                self.deliver(answer, task.result())
 
         task.add_done_callback(ended)
 
@@ -275,7 +281,7 @@ class ThreadEngine(Engine):
         users = [driver for driver in tuple(self.drivers) if not driver.is_idle]
         self._exit_jobs = ExitJobs()
         for driver in users:
-            driver.request_stop(exiting=True)
+            driver.request_stop()
         self._exit_jobs.run_until(
             lambda: all(driver.is_idle for driver in users), max((driver.patience for driver in users), default=0.0)
         )

@@ -128,7 +128,7 @@ class FollowerDriver(Driver[FollowerContext]):
         self.wanted = True
         self.engine.post(self.start)
 
-    def request_stop(self, *, exiting: bool = False) -> None:  # noqa: ARG002 - a follower has nothing to hurry
+    def request_stop(self) -> None:
         """
         Ask it to stop. Any thread.
         """

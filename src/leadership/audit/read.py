@@ -9,7 +9,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple, cast
 
 from leadership.errors import ConfigError
 from leadership.observers._audit_file import siblings
@@ -138,5 +138,5 @@ def _object(text: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(fields, dict):
         return None
-    line: dict[str, Any] = fields
+    line = cast("dict[str, Any]", fields)
     return line if type(line.get("v")) is int and isinstance(line.get("kind"), str) else None

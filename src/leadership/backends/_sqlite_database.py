@@ -7,8 +7,7 @@ Law 2: a transaction is never held across a wait; who waits for another's is tol
 Law 3: a token is on the disk before it is granted (synchronous=FULL for that commit); everything else may be lost with
 the power, because nobody survives that.
 
-A `Database` lives in the frame of its thread and nowhere else: a forked child, which has no such thread, can then
-never close the connection, which would be the parent's undoing.
+Law 4: no connection crosses a fork (see `_sqlite_fork`).
 """
 
 from __future__ import annotations
@@ -17,11 +16,13 @@ import contextlib
 import errno
 import os
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TypeVar
 
 from leadership._clock import now
+from leadership.backends._sqlite_fork import close_before_fork, forget
 from leadership.backends._sqlite_liveness import here, identity
 from leadership.errors import LeadershipError, StoreRefused, StoreUnavailable
 
@@ -137,7 +138,7 @@ def patiently(action: Callable[[], T], until: float) -> T:
 
 class Database:
     """
-    A connection that is opened when it is needed, and again after an error. For one thread.
+    A connection that is opened when it is needed, and again after an error. Used with its gate locked.
     """
 
     def __init__(self, path: str, folder: str) -> None:
@@ -157,10 +158,19 @@ class Database:
         self.swept = False
         self._connection: sqlite3.Connection | None = None
         self._identity = ""
-        self._durable = False
+        self._durable: bool = False
+        self.gate = threading.Lock()
+        close_before_fork(self)
+
+    @property
+    def is_connected(self) -> bool:
+        """
+        It has a connection.
+        """
+        return self._connection is not None
 
     @contextlib.contextmanager
-    def reading(self, until: float) -> Iterator[sqlite3.Connection]:
+    def reading(self, until: float) -> Generator[sqlite3.Connection, None, None]:
         """
         For one statement that reads the newest commit.
 
@@ -174,7 +184,7 @@ class Database:
             yield connection
 
     @contextlib.contextmanager
-    def writing(self, until: float, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+    def writing(self, until: float, *, durable: bool = False) -> Generator[sqlite3.Connection, None, None]:
         """
         A transaction that nobody else's comes between; `durable`: on the disk when it ends.
 
@@ -204,24 +214,28 @@ class Database:
         connection, self._connection = self._connection, None
         self.data_version = None
         if connection is not None:
-            connection.close()
+            # SQLite cannot do more about a file that is out of order than leave it.
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def discard(self) -> None:
+        """
+        Close it for good.
+        """
+        self.close()
+        forget(self)
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self) -> Generator[None, None, None]:
         try:
             yield
         except sqlite3.Error as error:
             if not is_busy(error):
-                self._close_quietly()
+                self.close()
             raise explain(error, self.path) from error
         except StoreUnavailable:
-            self._close_quietly()
-            raise
-
-    def _close_quietly(self) -> None:
-        # What led here is the error to report.
-        with contextlib.suppress(sqlite3.Error):
             self.close()
+            raise
 
     def _check_in_place(self) -> None:
         try:
@@ -235,7 +249,7 @@ class Database:
     def _connected(self, until: float) -> sqlite3.Connection:
         if self._connection is None:
             before = self._look()
-            connection = sqlite3.connect(self.path, timeout=0, isolation_level=None)
+            connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
             try:
                 patiently(lambda: self._prepare(connection), until)
                 self._identity = self._look()

@@ -18,7 +18,7 @@ import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from leadership._clock import now
 from leadership.backends import _sqlite_liveness as liveness
@@ -38,9 +38,9 @@ class Tenure:
     until: float
     """The moment of `now()` at which to look again."""
     pid: int | None
-    """The holder's process, where it can be watched from here."""
+    """The holder's process, where it is another one and can be watched from here."""
     lock: str | None
-    """The identity of the file whose lock attests the holder's death; None where it cannot."""
+    """The identity of the file whose lock attests the death of another process; None where it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,9 @@ def _judge(database: Database, columns: Sequence[Any]) -> Tenure | None:
         deadline = since + ttl
     if time >= deadline or (same_boot and liveness.is_free(database.folder, session, lock)):
         return None
-    visible = same_boot and pid_namespace == place.pid_namespace and pid != os.getpid()
+    visible = same_boot and pid_namespace == place.pid_namespace
+    if visible and pid == os.getpid():
+        return Tenure(session, deadline, None, None)
     return Tenure(session, deadline, pid if visible else None, lock if same_boot else None)
 
 
@@ -126,10 +128,11 @@ def _metadata(text: object) -> Mapping[str, Any]:
     if text is None:
         return {}
     try:
-        value = json.loads(str(text))
+        value: object = json.loads(str(text))
     except ValueError:
-        return {}  # an operator's edit: it must not keep anybody from seeing who leads
-    return value if isinstance(value, dict) else {}
+        value = None
+    # Anything else is an operator's edit, which must not keep anybody from seeing who leads.
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def read(database: Database, elections: Sequence[str], until: float) -> dict[str, Seen]:
@@ -140,25 +143,37 @@ def read(database: Database, elections: Sequence[str], until: float) -> dict[str
         return look(database, connection, elections)
 
 
-def poll(database: Database, elections: Sequence[str], until: float) -> View:
+def probe(database: Database, tenure: Tenure, elections: Sequence[str], until: float) -> View:
     """
-    Each election, if another process has changed anything since the last poll; else nothing.
+    Each election, if the holder's death is attested; else nothing.
+    """
+    return read(database, elections, until) if _is_dead(database, tenure) else {}
+
+
+def _is_dead(database: Database, tenure: Tenure) -> bool:
+    return tenure.lock is not None and liveness.is_free(database.folder, tenure.session, tenure.lock)
+
+
+def poll(database: Database, elections: Sequence[str], unwatched: Sequence[Tenure], until: float) -> View:
+    """
+    Each election, if another process has changed anything since the last poll, or one of the holders whose process
+    cannot be watched has died; else nothing.
     """
     with database.reading(until) as connection:
         if database.bell is not None and not os.path.exists(os.path.join(database.folder, database.bell)):
             msg = f"{database.folder} was removed or replaced while it was in use: what was heard there may be old"
             raise StoreUnavailable(msg)
         version = connection.execute("PRAGMA data_version").fetchone()[0]
-        if version == database.data_version:
+        if version == database.data_version and not any(_is_dead(database, tenure) for tenure in unwatched):
             return {}
         view = look(database, connection, elections)
         database.data_version = version
         return view
 
 
-def open_session(database: Database, ttl: float, until: float) -> tuple[liveness.LivenessLock, float]:
+def open_session(database: Database, ttl: float, until: float) -> liveness.LivenessLock:
     """
-    A new session's lock, whose file names it, and its deadline.
+    The lock of a new session, which also names it.
     """
     lock = liveness.LivenessLock(database.folder)
     try:
@@ -166,12 +181,11 @@ def open_session(database: Database, ttl: float, until: float) -> tuple[liveness
         with database.writing(until) as connection:
             if not database.swept:
                 swept = _sweep(database, connection)
-            deadline = now() + ttl
             place = database.place
+            where = (os.getpid(), place.pid_namespace, place.boot, place.time_namespace)
             connection.execute(
                 "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?)",
-                (lock.session, os.getpid(), place.pid_namespace, place.boot, place.time_namespace, deadline, ttl)
-                + (lock.identity,),
+                (lock.session, *where, now() + ttl, ttl, lock.identity),
             )
     except BaseException:
         lock.close()
@@ -182,7 +196,7 @@ def open_session(database: Database, ttl: float, until: float) -> tuple[liveness
         database.swept = True
     if swept:
         ring(database.folder, swept, database.bell)
-    return lock, deadline
+    return lock
 
 
 def _sweep(database: Database, connection: sqlite3.Connection) -> list[str]:
@@ -355,10 +369,10 @@ def open_bell(database: Database) -> Bell | None:
     return bell
 
 
-def close_bell(database: Database) -> None:
+def close_bell(database: Database, bell: Bell) -> None:
     """
-    Remove the socket's name.
+    Remove the name of a socket that is closed.
     """
-    if database.bell is not None:
-        liveness.remove(os.path.join(database.folder, database.bell))
+    liveness.remove(bell.path)
+    if database.bell == bell.name:
         database.bell = None

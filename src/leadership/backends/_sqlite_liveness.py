@@ -18,7 +18,8 @@ import fcntl
 import os
 import uuid
 from dataclasses import dataclass
-from typing import Protocol
+
+from leadership.backends._sqlite_fork import close_in_child, forget
 
 SUFFIX = ".lock"
 
@@ -130,39 +131,3 @@ def remove(path: str) -> None:
     """
     with contextlib.suppress(OSError):
         os.unlink(path)
-
-
-class Closeable(Protocol):
-    """
-    Something with a descriptor.
-    """
-
-    def close(self) -> None:
-        """
-        Close it.
-        """
-
-
-_close_in_child: dict[int, Closeable] = {}
-
-
-def close_in_child(thing: Closeable) -> None:
-    """
-    Have it closed in forked children, where it would outlive its owner.
-    """
-    _close_in_child[id(thing)] = thing
-
-
-def forget(thing: Closeable) -> None:
-    """
-    It is closed: there is nothing left to close in children.
-    """
-    _close_in_child.pop(id(thing), None)
-
-
-def _after_fork_in_child() -> None:
-    for thing in tuple(_close_in_child.values()):
-        thing.close()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

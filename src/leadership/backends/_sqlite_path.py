@@ -4,17 +4,23 @@ What can be said of a database's path before anything starts.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
 
+from leadership.backends import _sqlite_fork as fork
 from leadership.backends._sqlite_database import complaint
 from leadership.errors import ConfigError
 
 NETWORK = frozenset(
-    "9p acfs afs aufs.nfs beegfs ceph cifs coda davfs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs pvfs2"
-    " smb3 smbfs fuse.ceph fuse.curlftpfs fuse.davfs fuse.gcsfuse fuse.glusterfs fuse.mfs fuse.rclone fuse.s3fs"
-    " fuse.smbnetfs fuse.sshfs".split()
+    f"{prefix}{name}"
+    for prefix in ("", "fuse.")
+    for name in (
+        *("9p", "acfs", "afs", "beegfs", "ceph", "cifs", "coda", "curlftpfs", "davfs", "gcsfuse", "gfs2", "glusterfs"),
+        *("gpfs", "lustre", "mfs", "moosefs", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "pvfs2", "rclone", "s3fs"),
+        *("smb3", "smbfs", "smbnetfs", "sshfs"),
+    )
 )
 """
 File systems that several machines may share.
@@ -35,13 +41,13 @@ def check_path(path: object) -> str:
         msg = "sqlite keeps a ':memory:' database for one connection, where nobody can meet: use memory://"
         raise ConfigError(msg)
     path = os.path.realpath(path)
-    problem = _problem(path)
+    problem = _problem_of_place(path) or _problem_of_file(path)
     if problem is not None:
         raise ConfigError(problem)
     return path
 
 
-def _problem(path: str) -> str | None:
+def _problem_of_place(path: str) -> str | None:
     folder = os.path.dirname(path)
     if os.path.isdir(path):
         return f"{path} is a directory: name a file in it, such as {os.path.join(path, 'leadership.db')}"
@@ -55,6 +61,10 @@ def _problem(path: str) -> str | None:
         )
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"the folder {folder} cannot be written, and SQLite keeps its log beside {path}: change its permissions"
+    return None
+
+
+def _problem_of_file(path: str) -> str | None:
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -63,6 +73,11 @@ def _problem(path: str) -> str | None:
         return f"{path} is not a regular file: name one"
     if not os.access(path, os.R_OK | os.W_OK):
         return f"{path} cannot be read and written: change its permissions, or name another file"
+    if fork.is_unusable(path):
+        return (
+            f"{path} was in use while this process was forked, and SQLite cannot open it here: start the process by"
+            " spawn or exec, or fork before the store is used"
+        )
     return _inspect(path) if status.st_size else None
 
 
@@ -71,11 +86,8 @@ def _inspect(path: str) -> str | None:
     Look into the file, by SQLite itself: to open and close it otherwise would drop this process's locks on it.
     """
     try:
-        connection = sqlite3.connect(path, timeout=0)
-        try:
+        with fork.quiet, contextlib.closing(sqlite3.connect(path, timeout=0)) as connection:
             return complaint(connection, path)
-        finally:
-            connection.close()
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
             return f"{path} is not an SQLite database: name another file, or move it away"
@@ -95,9 +107,9 @@ def network_file_system(folder: str, mounts: str = "/proc/self/mountinfo") -> st
     for line in lines:
         fields, _, rest = line.partition(" - ")
         point = _unescaped(fields.split(" ")[4])
-        if folder == point or folder.startswith(point.rstrip("/") + "/"):
-            if len(point) >= best:  # of two at one place, the later hides the earlier
-                best, found = len(point), rest.split(" ")[0]
+        within = folder == point or folder.startswith(point.rstrip("/") + "/")
+        if within and len(point) >= best:  # of two at one place, the later hides the earlier
+            best, found = len(point), rest.split(" ")[0]
     return found if found in NETWORK else None
 
 

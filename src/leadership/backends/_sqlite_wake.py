@@ -12,9 +12,10 @@ import os
 import socket
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
-from leadership.backends._sqlite_liveness import close_in_child, forget, remove
+from leadership.backends._sqlite_fork import close_in_child, forget
+from leadership.backends._sqlite_liveness import remove
 
 SUFFIX = ".sock"
 LONGEST_PATH = 100
@@ -33,7 +34,7 @@ def can_wake(folder: str) -> bool:
 
 
 @contextlib.contextmanager
-def _addresses(folder: str) -> Iterator[str]:
+def _addresses(folder: str) -> Generator[str, None, None]:
     """
     A short name of the folder: an address holds no more than 107 bytes, and a path may be longer.
     """
@@ -61,7 +62,7 @@ class Bell:
         self.path = os.path.join(folder, self.name)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            self._socket.setblocking(False)
+            self._socket.settimeout(0)
             with _addresses(folder) as address:
                 self._socket.bind(f"{address}/{self.name}")
         except OSError:
@@ -109,7 +110,7 @@ def ring(folder: str, elections: Sequence[str], own: str | None) -> None:
         if not peers:
             return
         with _addresses(folder) as address, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.setblocking(False)
+            sender.settimeout(0)
             for name in peers:
                 _send(sender, message, f"{address}/{name}", os.path.join(folder, name))
     except OSError:

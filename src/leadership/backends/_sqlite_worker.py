@@ -91,7 +91,7 @@ class Worker:
         if thread is None:
             return
         ended = asyncio.Event()
-        self._tasks.put(_Task(Database.close, lambda _result, _error: ended.set(), asyncio.get_running_loop()))
+        self._tasks.put(_Task(Database.discard, lambda _result, _error: ended.set(), asyncio.get_running_loop()))
         self._tasks.put(None)
         try:
             await asyncio.wait_for(ended.wait(), timeout)
@@ -100,14 +100,15 @@ class Worker:
         thread.join(timeout)
 
     def _run(self) -> None:
-        database = Database(self._path, self._folder)  # in this frame and nowhere else: see its module
+        database = Database(self._path, self._folder)
         while True:
             task = self._tasks.get()
             if task is None:
                 return
             result, error = None, None
             try:
-                result = task.job(database)
+                with database.gate:
+                    result = task.job(database)
             except OSError as failure:
                 error = explain_system(failure, self._path)
                 error.__cause__ = failure

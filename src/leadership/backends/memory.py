@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from leadership.checks import check_ttl
 from leadership.store import (
     MARGIN,
     Entry,
@@ -28,7 +29,6 @@ from leadership.store import (
     Timing,
     Watch,
     WatchEvent,
-    check_ttl,
 )
 
 LEAST_TTL: Final = 0.05

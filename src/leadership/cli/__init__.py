@@ -16,12 +16,12 @@ from leadership.cli._common import Exit, say
 from leadership.cli._parser import parse
 from leadership.errors import ConfigError, StoreRefused, StoreUnavailable
 
-_STATUS: Final = (
-    (ConfigError, Exit.USAGE),
-    (StoreRefused, Exit.REFUSED),
-    (StoreUnavailable, Exit.UNAVAILABLE),
-    (TimeoutError, Exit.UNKNOWN),
-)
+_STATUS: Final[dict[type[Exception], Exit]] = {
+    ConfigError: Exit.USAGE,
+    StoreRefused: Exit.REFUSED,
+    StoreUnavailable: Exit.UNAVAILABLE,
+    TimeoutError: Exit.UNKNOWN,
+}
 _INTERRUPTED: Final = 130
 _NOBODY_READS: Final = 141
 """As a shell says that a process ended by SIGINT or by SIGPIPE."""
@@ -43,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(sys.argv[1:] if argv is None else list(argv))
     try:
         status: int = importlib.import_module(f"leadership.cli.{args.module}").main(args)
-    except (ConfigError, StoreRefused, StoreUnavailable, TimeoutError) as error:
+    except tuple(_STATUS) as error:
         say(f"{args.subcommand}: {error}")
-        status = next(status for kind, status in _STATUS if isinstance(error, kind))
+        status = next(_STATUS[kind] for kind in _STATUS if isinstance(error, kind))
     except KeyboardInterrupt:
         status = _INTERRUPTED
     except BrokenPipeError:

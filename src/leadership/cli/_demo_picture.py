@@ -29,7 +29,7 @@ def lanes(records: Sequence[Record], nodes: Sequence[str], *, width: int = 72) -
     begin = min(record["monotonic"] for record in records)
     scale = (max(record["monotonic"] for record in records) - begin) / (width - 1) or 1.0
     margin = max(map(len, nodes)) + 2
-    lines = []
+    lines: list[str] = []
     for node in nodes:
         lane = [" "] * width
         changes = sorted((record for record in records if record["node"] == node), key=lambda one: one["monotonic"])

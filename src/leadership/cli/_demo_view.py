@@ -35,6 +35,7 @@ class View(Protocol):
         """
         While the processes run.
         """
+        ...
 
     def say(self, text: str, style: str = "") -> None:
         """

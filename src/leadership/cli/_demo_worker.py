@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 import threading
 
-from leadership import AuditLog, Candidate
+from leadership import AuditLog, Candidate, Transition
 from leadership.cli._common import put_json
 
 
@@ -16,12 +16,15 @@ def main(store: str, election: str, node: str, ttl: str, audit: str) -> None:
     Stand until stdin ends, as it does when the demo is over or has died, or until SIGTERM.
     """
     candidate = Candidate(store, election, node, ttl=float(ttl), observers=(AuditLog(audit),), log=False)
-    candidate.on_transition(lambda record: put_json(record.as_dict()))
+
+    def tell(record: Transition) -> None:
+        put_json(record.as_dict())
 
     def stop_with_the_demo() -> None:
         sys.stdin.read()
         candidate.stop()
 
+    candidate.on_transition(tell)
     threading.Thread(target=stop_with_the_demo, daemon=True).start()
     candidate.run()
 

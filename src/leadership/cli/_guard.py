@@ -83,6 +83,12 @@ def send(signum: int, pid: int, *, group: bool = False) -> None:
         return
 
 
+def _wake_up(_number: int, _frame: object) -> None:
+    """
+    For a signal whose news travels over the wake-up descriptor.
+    """
+
+
 class Guard:
     """
     One run of CMD.
@@ -115,7 +121,7 @@ class Guard:
         for number in PASSED_ON:
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, _wake_up)
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         control_process(PR_SET_CHILD_SUBREAPER, 1)
 

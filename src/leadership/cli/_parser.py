@@ -144,6 +144,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     show.add_argument("files", nargs="+", metavar="FILE")
     show.add_argument("--election", metavar="E", help="of this election only")
     show.add_argument("--node", metavar="N", help="of this node only")
+    show.add_argument("--rotated", action="store_true", help="also the rotated files of each")
     _json(show)
     return parser, subparsers
 

@@ -127,7 +127,7 @@ class Demo:
 
     def kill(self, leader: Record) -> Record:
         """
-        kill -9: the kernel knows that the leader is dead.
+        Kill it with -9: the kernel knows that the leader is dead.
         """
         name = leader["node"]
         self.view.say(f"\nkill -9 {name}, the leader: the kernel knows of its death, no lease is waited out", "bold")

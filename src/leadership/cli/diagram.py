@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from leadership import ConfigError
+from leadership.audit import read
 from leadership.cli._common import Exit, put
 from leadership.diagram import count_transitions, draw
 
@@ -17,7 +18,7 @@ def main(args: argparse.Namespace) -> int:
     """
     Run the subcommand.
     """
-    counts = count_transitions(read(args.audit), args.kind) if args.audit else None
+    counts = count_transitions((line.fields for line in read(args.audit)), args.kind) if args.audit else None
     if args.format == "png" and args.output is None and sys.stdout.isatty():
         msg = "a png is no text for a terminal: give --output FILE, or redirect stdout"
         raise ConfigError(msg)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import queue
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -151,15 +151,23 @@ def _wait_until_over(store: Store, election: str, token: int, give_up: float) ->
 
 
 @contextmanager
-def _following(store: Store, election: str) -> Iterator[tuple[Follower, queue.SimpleQueue[News]]]:
+def _following(store: Store, election: str) -> Generator[tuple[Follower, queue.SimpleQueue[News]]]:
     """
     A follower, and what there is to say about it and to us.
     """
     inbox: queue.SimpleQueue[News] = queue.SimpleQueue()
     before = {number: signal.signal(number, lambda n, _: inbox.put(signal.Signals(n))) for number in _ENDS}
     follower = Follower(store, election, log=False)
-    follower.on_leader_changed(lambda _: inbox.put(Look()))
-    follower.on_transition(lambda record: inbox.put(record) if record.dest == "error" else None)
+
+    def look(_: Leader | None) -> None:
+        inbox.put(Look())
+
+    def trouble(record: Transition) -> None:
+        if record.dest == "error":
+            inbox.put(record)
+
+    follower.on_leader_changed(look)
+    follower.on_transition(trouble)
     follower.on_error(inbox.put)
     try:
         with follower:

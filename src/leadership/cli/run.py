@@ -230,13 +230,16 @@ class Runner:
             for number in (*ENDS, *PASSED_ON)
             if signal.getsignal(number) is not signal.SIG_IGN  # as nohup wants it
         }
-        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: reap())
+        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, self._on_child)
 
         def restore() -> None:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
         return restore
+
+    def _on_child(self, _number: int, _frame: FrameType | None) -> None:
+        reap()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         job, signum = self.job, signal.Signals(number)

@@ -40,9 +40,7 @@ class Backoff:
             faults.append(f"maximum ({self.maximum!r}) must not be less than initial ({self.initial!r})")
         if not _is_number(self.factor) or not 1 <= self.factor < math.inf:
             faults.append(f"factor must be a number of at least 1, not {self.factor!r}")
-        if self.retries is not None and (
-            isinstance(self.retries, bool) or not isinstance(self.retries, int) or self.retries < 0
-        ):
+        if self.retries is not None and (not _is_whole(self.retries) or self.retries < 0):
             faults.append(f"retries must be a whole number of at least 0 or None, not {self.retries!r}")
         if faults:
             raise ConfigError("Backoff: " + "; ".join(faults))
@@ -76,3 +74,7 @@ class Backoff:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

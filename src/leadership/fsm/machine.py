@@ -109,6 +109,7 @@ class Machine(Generic[S, T, E, C]):
         for row in self.table:
             if row.disposition is not Disposition.ILLEGAL:
                 self._add(row)
+        self._events: Final = {trigger: self._machine.events[trigger.value] for trigger in triggers}
 
     def _add(self, row: Row[S, T, E, C]) -> None:
         self._machine.add_transition(
@@ -117,7 +118,7 @@ class Machine(Generic[S, T, E, C]):
             None if row.dest is None else row.dest.name,
             conditions=None if row.guard is None else _condition(row.guard),
         )
-        added: TransitionsTransition = list(self._machine.events[row.trigger.value].transitions[row.source.name])[-1]
+        added = self._machine.events[row.trigger.value].transitions[row.source.name][-1]
         self._rows[id(added)] = row
 
     def _committed(self, event_data: EventData) -> None:
@@ -137,7 +138,7 @@ class Machine(Generic[S, T, E, C]):
             return Step(source, source, None, self._stale.get(event.trigger, ()))
         self._hit = None
         try:
-            self._machine.events[event.trigger.value].trigger(ctx, event)
+            self._events[event.trigger].trigger(ctx, event)
         except MachineError:
             msg = f"{self.name}: {event.trigger.value!r} cannot happen in state {source.value!r}"
             raise IllegalTransition(msg) from None
@@ -174,7 +175,8 @@ class Machine(Generic[S, T, E, C]):
 
 def _condition(guard: Callable[[Any, Any], bool]) -> Callable[[EventData], bool]:
     def condition(event_data: EventData) -> bool:
-        return guard(event_data.model, event_data.args[0])
+        (event,) = event_data.args
+        return guard(event_data.model, event)
 
     return condition
 

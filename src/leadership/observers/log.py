@@ -98,17 +98,25 @@ def log_failures() -> int:
 
 def _emit(level: int, event: str, fields: Callable[[], Mapping[str, Any]], exc_info: ExcInfo) -> None:
     extras = {} if exc_info is None else {"exc_info": exc_info}
-    if _is_native():
-        getattr(structlog.get_logger("leadership"), _METHODS[level])(event, **fields(), **extras)
+    native = _native()
+    if native is not None:
+        getattr(native, _METHODS[level])(event, **fields(), **extras)
     elif _stdlib.isEnabledFor(level):
         getattr(_logger, _METHODS[level])(event, fields=fields(), **extras)
 
 
-def _is_native() -> bool:
-    # An AsyncBoundLogger (deprecated) can only be made inside an event loop, and none of the host's runs here.
+def _native() -> Any:
+    """
+    The host's structlog logger; None if it has configured none that can be used here.
+    """
     if not structlog.is_configured():
-        return False
-    return structlog.get_config()["wrapper_class"] is not structlog.stdlib.AsyncBoundLogger
+        return None
+    config = structlog.get_config()
+    if config["wrapper_class"] is structlog.stdlib.AsyncBoundLogger:
+        return None  # it can only be made inside an event loop, and none of the host's runs here
+    # What arguments mean is the factory's own business; this one takes the logger's name.
+    named = isinstance(config["logger_factory"], structlog.stdlib.LoggerFactory)
+    return structlog.get_logger(*(["leadership"] if named else []))
 
 
 def _leading_first(fields: dict[str, Any]) -> dict[str, Any]:

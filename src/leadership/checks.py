@@ -1,0 +1,101 @@
+"""
+What is refused before anything starts: names, TTLs, numbers, metadata that nobody could use.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from leadership.errors import ConfigError
+
+MOST_METADATA = 4096
+"""
+Bytes of metadata, as JSON.
+"""
+
+
+def check_name(what: str, name: object) -> str:
+    """
+    Refuse what is not a usable election or node name.
+
+    Raises:
+        ConfigError: It is not text, is empty, begins or ends with a slash, has a double slash or a control character.
+    """
+    if not isinstance(name, str):
+        msg = f"the {what} name must be text, not {name!r}"
+        raise ConfigError(msg)
+    if not name.strip():
+        msg = f"the {what} name must not be empty, and it is {name!r}"
+        raise ConfigError(msg)
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+        msg = f"the {what} name {name!r} has a control character or a lone surrogate: leave it out"
+        raise ConfigError(msg)
+    if what == "election" and (name.startswith("/") or name.endswith("/") or "//" in name):
+        msg = f"the election name {name!r} begins or ends with a slash, or has a double one: leave it out"
+        raise ConfigError(msg)
+    return name
+
+
+def check_ttl(ttl: object, *, least: float, most: float, store: str) -> float:
+    """
+    Refuse a TTL that is no number of seconds, or that the store would not keep.
+
+    Raises:
+        ConfigError: With the value and the nearest valid one.
+    """
+    if isinstance(ttl, bool) or not isinstance(ttl, int | float):
+        msg = f"ttl must be a number of seconds, not {ttl!r}"
+        raise ConfigError(msg)
+    if not least <= ttl <= most:  # NaN fails both comparisons
+        nearest = most if ttl > most else least
+        kept = f"{least:g} to {most:g} seconds"
+        msg = f"ttl={ttl!r} cannot be kept by {store}: it keeps {kept}; the nearest is {nearest:g}"
+        raise ConfigError(msg)
+    return float(ttl)
+
+
+def check_number(what: str, value: object, *, least: float, exclusive: bool = False) -> float:
+    """
+    Refuse what is not a finite number of seconds in range.
+
+    Raises:
+        ConfigError: With the value.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+        if number < float("inf") and (number > least or (number == least and not exclusive)):
+            return number
+    bound = "more than" if exclusive else "at least"
+    msg = f"{what} must be a number of seconds, {bound} {least:g}, not {value!r}"
+    raise ConfigError(msg)
+
+
+def check_metadata(metadata: object) -> Mapping[str, Any] | None:
+    """
+    Refuse what is not a small JSON object.
+
+    Raises:
+        ConfigError: With the value's fault.
+    """
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping):
+        msg = f"metadata must be a mapping, not {metadata!r}"
+        raise ConfigError(msg)
+    try:
+        text = json.dumps(dict(metadata), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        msg = f"metadata must be JSON: {error}"
+        raise ConfigError(msg) from None
+    size = len(text.encode())
+    if size > MOST_METADATA:
+        msg = f"metadata has {size} bytes as JSON, and at most {MOST_METADATA} are kept: publish an address instead"
+        raise ConfigError(msg)
+    kept: Mapping[str, Any] = json.loads(text)
+    if kept != dict(metadata):
+        msg = f"metadata must be JSON as it stands, with text as keys: {metadata!r} would come back as {kept!r}"
+        raise ConfigError(msg)
+    return kept
