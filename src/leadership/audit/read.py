@@ -4,12 +4,13 @@ Reading audit files, whole or damaged.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator
-from typing import IO, Any, Final, NamedTuple, cast
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any, Final, NamedTuple, cast
 
 from leadership.errors import ConfigError
 from leadership.observers._audit_file import siblings
@@ -75,22 +76,26 @@ def _rotated(path: str) -> list[str]:
     return [sibling for _, sibling in siblings(path)] if os.path.isdir(os.path.dirname(path)) else []
 
 
-def _open(path: str) -> IO[bytes]:
+@contextlib.contextmanager
+def _opened(path: str) -> Generator[Iterable[bytes], None, None]:
     try:
-        file = open(path, "rb")  # noqa: SIM115 - the caller closes it
-        compressed = file.read(2) == _GZIP
-        file.seek(0)
+        file = open(path, "rb")  # noqa: SIM115 - closed below; what the reader raises is another matter
     except OSError as error:
         msg = f"the audit {path!r} cannot be read: {error.strerror}; name a file that an AuditLog has written"
         raise ConfigError(msg) from error
-    return gzip.GzipFile(fileobj=file) if compressed else file  # type: ignore[return-value]
+    with file:
+        if file.peek(2).startswith(_GZIP):
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield unpacked
+        else:
+            yield file
 
 
 def _check(path: str) -> None:
     """
     Refuse a file that does not begin as an audit does. An empty one is an audit that has nothing to tell.
     """
-    with _open(path) as file:
+    with _opened(path) as file:
         try:
             first = next((line.strip() for line in file if line.strip()), b"")
         except (EOFError, OSError, zlib.error) as error:
@@ -103,7 +108,7 @@ def _check(path: str) -> None:
 
 def _lines(path: str) -> Iterator[Line]:
     number = 0
-    with _open(path) as file:
+    with _opened(path) as file:
         try:
             for number, raw in enumerate(file, 1):
                 for fields in _parse(raw, path, number):

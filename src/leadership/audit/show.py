@@ -8,6 +8,7 @@ import heapq
 import itertools
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from leadership.audit.read import TORN, Files, Line, as_list, read
@@ -17,7 +18,7 @@ _CHUNK: Final = 500
 Lines that are aligned together. Columns never get narrower afterwards.
 """
 
-_TITLES: Final = ("time", "node", "election", "machine", "transition", "trigger", "cause", "token", "after", "")
+_TITLES: Final = ("time (UTC)", "node", "election", "machine", "transition", "trigger", "cause", "token", "after", "")
 
 
 def show(
@@ -97,14 +98,14 @@ def _cells(line: Line) -> tuple[str, ...] | str:
     fields = line.fields
     where = f"{line.file}:{line.number}"
     if fields["kind"] == "gap":
-        lost, since, error = (_text(fields.get(key)) for key in ("lost", "since", "error"))
-        return f"!! {_text(where)}: {lost} records could not be written since {since} ({error})"
+        lost, since, error = _text(fields.get("lost")), _time(fields.get("since")), _text(fields.get("error"))
+        return f"!! {_text(where)}: {lost} record(s) could not be written since {since} ({error})"
     if fields["kind"] == TORN:
         return f"!! {_text(where)}: {_text(fields.get('problem'))}: {_text(fields.get('text'))[:80]}"
     source, dest = _text(fields.get("source")), _text(fields.get("dest"))
     went = fields.get("disposition") == "go"
     return (
-        _text(fields.get("at")),
+        _time(fields.get("at")),
         _text(fields.get("node")),
         _text(fields.get("election")),
         _text(fields.get("machine")),
@@ -115,6 +116,14 @@ def _cells(line: Line) -> tuple[str, ...] | str:
         _seconds(fields.get("duration")),
         " ".join(f"{key}={_text(fields[key])}" for key in ("reason", "error") if fields.get(key)),
     )
+
+
+def _time(value: object) -> str:
+    try:
+        at = datetime.fromisoformat(str(value))
+        return at.astimezone(UTC).isoformat(" ", "milliseconds")[:23]
+    except (ValueError, OverflowError):
+        return _text(value)
 
 
 def _seconds(value: object) -> str:

@@ -195,7 +195,7 @@ def open_session(database: Database, ttl: float, until: float) -> liveness.Liven
         _sweep_files(database)
         database.swept = True
     if swept:
-        ring(database.folder, swept, database.bell)
+        ring(database.folder, swept, database.bell, vacant=True)
     return lock
 
 
@@ -319,7 +319,7 @@ def release(database: Database, session: str, entry: Entry, until: float) -> tup
         ).rowcount
     if not changed:
         return Reply(Outcome.DONE), {}
-    ring(database.folder, [entry.election], database.bell)
+    ring(database.folder, [entry.election], database.bell, vacant=True)
     return Reply(Outcome.DONE), {entry.election: VACANT}
 
 
@@ -336,7 +336,7 @@ def end_sessions(database: Database, sessions: Sequence[str], until: float) -> t
     for session in sessions:
         _forget(database, session)
     if changed:
-        ring(database.folder, changed, database.bell)
+        ring(database.folder, changed, database.bell, vacant=True)
     return Reply(Outcome.DONE), dict.fromkeys(changed, VACANT)
 
 

@@ -3,12 +3,17 @@ Wake-ups between processes: one that has changed an election sends its name to e
 
 Each such store has a unix datagram socket in the folder beside the database. A datagram only says "look": what is true
 is read from the database, so a lost or forged one does no harm. Who misses one looks within a second anyway.
+
+Of a vacancy all are told, but only a few are to look at once, drawn by lot: fifty processes that wake at one moment
+keep each other from the processor, and the first of them is elected when the last of them would be. The others look a
+little later, and mostly find that somebody leads.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import random
 import socket
 import sys
 import uuid
@@ -21,6 +26,9 @@ SUFFIX = ".sock"
 LONGEST_PATH = 100
 """Bytes of a socket's address that every system takes."""
 LONGEST_MESSAGE = 32_768
+FIRST = 2
+"""Stores that look at once when an election becomes vacant."""
+NOW, SOON = "!", "~"
 QUEUE = 8
 """Datagrams; Linux keeps 10 for a reader by default, and drops what comes after."""
 
@@ -76,19 +84,21 @@ class Bell:
         """
         return self._socket.fileno()
 
-    def heard(self) -> set[str] | None:
+    def heard(self) -> tuple[set[str], set[str]]:
         """
-        The elections to look at; None for all, where some names may have been lost.
+        The elections to look at now, and soon. An empty name stands for all, where names may have been lost.
         """
-        names: set[str] = set()
+        names: dict[str, set[str]] = {NOW: set(), SOON: set()}
         received = 0
         while True:
             try:
-                message = self._socket.recv(LONGEST_MESSAGE + 1)
+                message = self._socket.recv(LONGEST_MESSAGE + 1).decode(errors="replace")
             except BlockingIOError:
-                return None if received >= QUEUE or "" in names else names
+                if received >= QUEUE:
+                    names[NOW].add("")
+                return names[NOW], names[SOON]
             received += 1
-            names.update(message.decode(errors="replace").split("\n"))
+            names[SOON if message.startswith(SOON) else NOW].update(message[1:].split("\n"))
 
     def close(self) -> None:
         """
@@ -98,21 +108,23 @@ class Bell:
         self._socket.close()
 
 
-def ring(folder: str, elections: Sequence[str], own: str | None) -> None:
+def ring(folder: str, elections: Sequence[str], own: str | None, *, vacant: bool = False) -> None:
     """
     Tell every store beside the database, but our own, that elections have changed. Never blocks.
     """
-    message = "\n".join(elections).encode()
-    if len(message) > LONGEST_MESSAGE:
-        message = b""
+    names = "\n".join(elections)
+    if len(names.encode()) >= LONGEST_MESSAGE:
+        names = ""
     try:
         peers = [name for name in os.listdir(folder) if name.endswith(SUFFIX) and name != own]
         if not peers:
             return
         with _addresses(folder) as address, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.settimeout(0)
-            for name in peers:
-                _send(sender, message, f"{address}/{name}", os.path.join(folder, name))
+            random.shuffle(peers)
+            for number, name in enumerate(peers):
+                message = (SOON if vacant and number >= FIRST else NOW) + names
+                _send(sender, message.encode(), f"{address}/{name}", os.path.join(folder, name))
     except OSError:
         return  # the folder is gone, or no descriptor is to be had: they look within a second
 

@@ -33,6 +33,8 @@ POLL = 1.0
 """Seconds."""
 PATIENCE = 0.25
 """Seconds that a look waits for another process that is in the way; readers rarely meet one."""
+SOON = 0.005
+"""Seconds: about what it takes those who look first to elect a leader."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.1
 """Seconds between looks at the lock of a process that is dead, while another that inherited it lives."""
 
@@ -292,8 +294,13 @@ class Watcher:
 
     def _rung(self) -> None:
         assert self._bell is not None  # noqa: S101 - it is what was heard
-        heard = self._bell.heard()
-        elections = self._watches.keys() if heard is None else heard & self._watches.keys()
+        at_once, soon = self._bell.heard()
+        self._look_at(at_once)
+        if soon:
+            asyncio.get_running_loop().call_later(SOON, self._look_at, soon)
+
+    def _look_at(self, names: set[str]) -> None:
+        elections = self._watches.keys() if "" in names else names & self._watches.keys()
         if elections:
             self.look(elections)
 

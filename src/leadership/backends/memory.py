@@ -141,8 +141,15 @@ class MemoryServer:
         metadata = json.loads(json.dumps(dict(entry.metadata or {})))
         election.holder = Holder(entry.node, election.token, session, metadata)
         election.key = entry.key
-        self._tell(election, WatchEvent(Fact.LEADER_OBSERVED, holder=election.holder))
+        self.announce(entry.election)
         return Reply(Outcome.DONE, token=election.token, token_reset=reset)
+
+    def announce(self, name: str) -> None:
+        """
+        Tell who holds an election now.
+        """
+        election = self._election(name)
+        self._tell(election, WatchEvent(Fact.LEADER_OBSERVED, holder=election.holder))
 
     def release(self, session: str, entry: Entry) -> Reply:
         """

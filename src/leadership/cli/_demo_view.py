@@ -121,15 +121,18 @@ class RichView:
 
     def _table(self) -> Table:
         from rich.table import Table
+        from rich.text import Text
 
         table = Table("node", "pid", "state", "token")
         for name, (pid, state, token) in self._nodes.items():
-            style = _STYLES.get(state, "dim")
-            table.add_row(name, str(pid), f"[{style}]{state:<12}[/]", "" if token is None else str(token))
+            shown = Text(f"{state:<12}", _STYLES.get(state, "dim"))
+            table.add_row(name, str(pid), shown, "" if token is None else str(token))
         return table
 
     def say(self, text: str, style: str = "") -> None:
-        self._console.print(text, style=style or None, markup=False, soft_wrap=True)
+        from rich.text import Text
+
+        self._console.print(Text(text, style), soft_wrap=True)  # a style given to `print` would colour the table too
 
     def transition(self, seconds: float, record: Mapping[str, Any]) -> None:
         self.say(line(seconds, record), _STYLES.get(record["dest"], ""))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import queue
 import signal
 import subprocess
@@ -209,12 +208,14 @@ class Demo:
         self.nodes[name] = Node(name, process)
         self.view.node(name, process.pid, "starting")
         assert process.stdout is not None  # noqa: S101 - for the type checker
-        threading.Thread(target=self._listen, args=(process.stdout,), daemon=True).start()
+        threading.Thread(target=self._listen, args=(process.pid, process.stdout), daemon=True).start()
 
-    def _listen(self, stdout: IO[str]) -> None:
-        for text in stdout:
-            if text.endswith("\n"):  # a line that a kill has cut short says nothing
-                self._news.put(json.loads(text))
+    def _listen(self, pid: int, stdout: IO[str]) -> None:
+        with stdout:
+            for text in stdout:
+                if text.endswith("\n"):  # a line that a kill has cut short says nothing
+                    self._news.put(json.loads(text))
+        self._news.put({"ended": pid})
 
     def stop(self, name: str) -> None:
         """
@@ -254,7 +255,7 @@ class Demo:
                 msg = f"waited {patience:g} s in vain until {what}; the audits are in {self.folder}"
                 raise DemoError(msg) from None
             self.show(record)
-            if wanted(record):
+            if "ended" not in record and wanted(record):
                 return record
 
     def until_elected(self, *, above: int) -> Record:
@@ -280,7 +281,16 @@ class Demo:
     def show(self, record: Record) -> None:
         """
         One transition.
+
+        Raises:
+            DemoError: It is none, but the end of a process that nobody has ended.
         """
+        if "ended" in record:
+            for node in self.nodes.values():
+                if node.process.pid == record["ended"]:
+                    msg = f"the process of {node.name} ended by itself, with status {node.process.wait(PATIENCE)}"
+                    raise DemoError(msg)
+            return
         self.records.append(record)
         self.view.transition(record["monotonic"] - self._began, record)
         node = self.nodes.get(record["node"])
@@ -308,10 +318,12 @@ class Demo:
         moves = [record for record in self.records if "trigger" in record]
         diagram = self.folder / "candidate.mmd"
         diagram.write_text(draw("candidate", counts=count_transitions(moves, "candidate")), encoding="utf-8")
-        audits = " ".join(str(self.audit_file(name)) for name in NODES)
-        tell(f"\nthe audit of every transition, and a picture of the machine (Mermaid): {self.folder}{os.sep}")
-        tell(f"  leadership audit show {audits}")
-        tell(f"  leadership diagram candidate --audit {audits}")
+        tell("\nread it again\n", "bold")
+        for name in NODES:
+            tell(f"  {self.audit_file(name)}")
+        tell(f"  {diagram}  (the machine as Mermaid, its edges counted)")
+        tell(f"  leadership audit show {self.folder}/*.jsonl")
+        tell(f"  leadership diagram candidate --audit {self.folder}/*.jsonl")
 
 
 def verdict(result: Result) -> str:
