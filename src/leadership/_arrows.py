@@ -130,9 +130,9 @@ def reactions(machine: AnyMachine, state: str, counts: Counts) -> list[str]:
 def _class_of(row: AnyRow) -> Class:
     if row.trigger in _CLASS_OF:
         return _CLASS_OF[row.trigger]
-    if row.dest == "error" or CandidateEffect.ON_GAVE_UP in row.effects:
+    if str(row.dest) == "error" or CandidateEffect.ON_GAVE_UP in row.effects:
         return Class.FAULT
-    return Class.SUCCESS if row.dest in ("leader", "following") else Class.ENGINE
+    return Class.SUCCESS if str(row.dest) in ("leader", "following") else Class.ENGINE
 
 
 def _reason(machine: AnyMachine, rows: Sequence[AnyRow], counts: Counts) -> Reason:

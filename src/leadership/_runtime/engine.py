@@ -65,6 +65,8 @@ class Engine:
         self.drivers: set[Driver[Any]] = set()
         self.readers: dict[int, Reader] = {}
         self.dispatcher = Dispatcher()
+        self._calls: set[asyncio.Task[Reply]] = set()
+        """Calls under way: the loop itself holds its tasks by weak references only."""
 
     def now(self) -> float:
         """
@@ -126,6 +128,7 @@ class Engine:
         A call without an answer by then is UNKNOWN. If it answers after all, `done` is called again with late=True.
         """
         task = self.loop.create_task(_outcome(what, call))
+        self._calls.add(task)
         answered = expired = False
 
         def expire() -> None:
@@ -144,6 +147,7 @@ class Engine:
             done(reply, expired)
 
         def ended(task: asyncio.Task[Reply]) -> None:
+            self._calls.discard(task)
             if not task.cancelled():
                 self.deliver(answer, task.result())
 

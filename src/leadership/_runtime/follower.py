@@ -201,19 +201,20 @@ class FollowerDriver(Driver[FollowerContext]):
         """
         Read the truth and observe it.
         """
-        seen = self._seen
-        attempt = self.ctx.attempt
+        sent, seen, attempt = self.engine.now(), self._seen, self.ctx.attempt
 
         def done(reply: Reply) -> None:
-            self._read_done(reply, seen, attempt)
+            self._read_done(reply, sent, seen, attempt)
 
         self.engine.reader(self.store).read(self.election, done)
 
-    def _read_done(self, reply: Reply, seen: int, attempt: int) -> None:
+    def _read_done(self, reply: Reply, sent: float, seen: int, attempt: int) -> None:
         if self.is_idle or attempt != self.ctx.attempt:
             return
         now = self.engine.now()
         if reply.outcome is not Outcome.DONE:
+            if self._read_at > sent and not reply.fatal:
+                return  # a later read has been answered: this failure says nothing of now
             error = reply.error or StoreUnavailable("the read was refused without a reason")
             self.fire(Event(T.STORE_ERROR, now, attempt=attempt, error=error, fatal=reply.fatal))
             return

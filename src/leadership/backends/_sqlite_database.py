@@ -4,8 +4,7 @@ The connection to the database file, as one thread uses it.
 Law 1: the file is ours, or nothing is written to it: another program's database is refused, an unlinked or replaced
 one gives no belief (its inode is compared within every transaction).
 Law 2: a transaction is never held across a wait; who waits for another's is told so in bounded time.
-Law 3: a token is on the disk before it is granted (synchronous=FULL for that commit); everything else may be lost with
-the power, because nobody survives that.
+Law 3: a commit that is not `durable` may be lost with the power, as its processes are.
 
 Law 4: no connection crosses a fork (see `_sqlite_fork`).
 """
@@ -24,6 +23,7 @@ from typing import TypeVar
 from leadership._clock import now
 from leadership.backends._sqlite_fork import close_before_fork, forget
 from leadership.backends._sqlite_liveness import here, identity
+from leadership.backends._sqlite_wake import Ringer
 from leadership.errors import LeadershipError, StoreRefused, StoreUnavailable
 
 T = TypeVar("T")
@@ -34,7 +34,9 @@ TABLES = ("meta", "sessions", "elections")
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS meta (
     one INTEGER PRIMARY KEY CHECK (one = 1),
-    token INTEGER NOT NULL          -- the newest of all elections; never goes back, even if an election is deleted
+    token INTEGER NOT NULL,         -- the newest of all elections; never goes back, even if an election is deleted
+    reserved INTEGER NOT NULL,      -- tokens up to this one may be granted in this boot; it is on the disk
+    boot TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS sessions (
     id TEXT PRIMARY KEY,
@@ -45,7 +47,8 @@ CREATE TABLE IF NOT EXISTS sessions (
     deadline REAL NOT NULL,         -- CLOCK_BOOTTIME, seconds
     renewals INTEGER NOT NULL,
     ttl REAL NOT NULL,
-    lock TEXT NOT NULL              -- device and inode of the file that the holder has locked while it lives
+    lock TEXT NOT NULL,             -- device and inode of the file that the holder has locked while it lives
+    bell TEXT NOT NULL              -- the socket at which its store is told to look, if it is there
 );
 CREATE TABLE IF NOT EXISTS elections (
     name TEXT PRIMARY KEY,
@@ -152,7 +155,8 @@ class Database:
         self.unmoved: dict[str, tuple[int, float]] = {}
         """By session of another place: its renewals, and since when they have not changed on our clock."""
         self.bell: str | None = None
-        """The name of the socket at which this very store is told to look."""
+        """The path of the socket at which this very store is told to look."""
+        self.ringer = Ringer(folder)
         self.data_version: int | None = None
         """Of the last look at everything that is watched."""
         self.swept = False

@@ -1,71 +1,36 @@
 """
-What can be asked of the database: who leads, and each change of it, as functions of a `Database`.
+Each change that can be made to the database, as a function of a `Database`.
 
 Law 1: every change compares: it is one transaction that reads what it changes.
-Law 2: a holder holds nothing when its session's row is gone, its deadline has passed on a clock that is ours too, its
-renewals have stood still for a whole TTL on our clock, or the kernel attests its death. Whoever takes over removes the
-session's row in the same transaction, so that no renewal can revive it.
-Law 3: the token counter is one for all elections and is never deleted, so that a token rises over the deletion of an
-election's row too.
-
-Time is the clock of deadlines, which every process of one boot and time namespace shares.
+Law 2: whoever takes over removes the row of the session that is over in the same transaction, so that no renewal can
+revive it.
+Law 3: a token rises above every other of the file: one counter serves all elections, so that it survives the deletion
+of an election's row. It survives the loss of power too, though a commit is not waited for until it is on the disk:
+tokens are reserved in blocks, which are on the disk before the first of them is granted, and each boot begins with the
+next block.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Sequence
 
 from leadership._clock import now
 from leadership.backends import _sqlite_liveness as liveness
 from leadership.backends._sqlite_database import Database
-from leadership.backends._sqlite_wake import Bell, ring
-from leadership.errors import StoreUnavailable
+from leadership.backends._sqlite_view import VACANT, Seen, View, judge, look, read
+from leadership.backends._sqlite_wake import Bell
+from leadership.errors import LeadershipError, StoreUnavailable
 from leadership.store import Entry, Holder, Outcome, Reply
 
+BLOCK = 1000
+"""Tokens that are reserved at a time."""
+LOW = 100
+"""A block with fewer left is not begun: others may take some before we do."""
 
-@dataclass(frozen=True, slots=True)
-class Tenure:
-    """
-    How long a holder may be believed to hold, as far as its session's row tells.
-    """
-
-    session: str
-    until: float
-    """The moment of `now()` at which to look again."""
-    pid: int | None
-    """The holder's process, where it is another one and can be watched from here."""
-    lock: str | None
-    """The identity of the file whose lock attests the death of another process; None where it cannot."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """
-    An election at one moment.
-    """
-
-    holder: Holder | None = None
-    lapsed: int | None = None
-    """The token of an entry that stands, and whose session is over."""
-    request: tuple[int, str | None] | None = None
-    """The term that an operator asks to end, and why."""
-    tenure: Tenure | None = None
-
-
-View = Mapping[str, Seen]
-VACANT = Seen()
-
-_SELECT = """
-SELECT e.name, e.token, e.session, e.node, e.metadata, e.resign_token, e.resign_reason,
-       s.id, s.pid, s.pid_namespace, s.boot, s.time_namespace, s.deadline, s.renewals, s.ttl, s.lock
-FROM elections e LEFT JOIN sessions s ON s.id = e.session
-WHERE e.name IN (SELECT value FROM json_each(?))
-"""
 _SESSIONS = "SELECT id, pid, pid_namespace, boot, time_namespace, deadline, renewals, ttl, lock FROM sessions"
 _VACATE = """
 UPDATE elections
@@ -78,99 +43,6 @@ ON CONFLICT (name) DO UPDATE SET token = excluded.token, session = excluded.sess
 """
 
 
-def look(database: Database, connection: sqlite3.Connection, elections: Sequence[str]) -> dict[str, Seen]:
-    """
-    Each election as it is now. One statement, so one moment.
-    """
-    view = dict.fromkeys(elections, VACANT)
-    tenures: dict[str, Tenure | None] = {}
-    for row in connection.execute(_SELECT, (json.dumps(list(elections)),)).fetchall():
-        name, token, session, node, metadata, resign_token, resign_reason, *columns = row
-        database.highest = max(database.highest, token)
-        if session is None:
-            continue
-        if session not in tenures:
-            tenures[session] = _judge(database, columns)
-        tenure = tenures[session]
-        if tenure is None:
-            view[name] = Seen(lapsed=token)
-            continue
-        holder = Holder(str(node), token, session, _metadata(metadata))
-        request = (resign_token, resign_reason) if resign_token == token else None
-        view[name] = Seen(holder, request=request, tenure=tenure)
-    return view
-
-
-def _judge(database: Database, columns: Sequence[Any]) -> Tenure | None:
-    """
-    Until when the session of a row may be believed to last; None when it is over.
-    """
-    session, pid, pid_namespace, boot, time_namespace, deadline, renewals, ttl, lock = columns
-    if session is None:
-        return None
-    place, time = database.place, now()
-    same_boot = boot == place.boot != ""
-    if not (same_boot and time_namespace == place.time_namespace):
-        count, since = database.unmoved.get(session, (None, time))
-        if count != renewals:
-            since = time
-            database.unmoved[session] = (renewals, since)
-        deadline = since + ttl
-    if time >= deadline or (same_boot and liveness.is_free(database.folder, session, lock)):
-        return None
-    visible = same_boot and pid_namespace == place.pid_namespace
-    if visible and pid == os.getpid():
-        return Tenure(session, deadline, None, None)
-    return Tenure(session, deadline, pid if visible else None, lock if same_boot else None)
-
-
-def _metadata(text: object) -> Mapping[str, Any]:
-    if text is None:
-        return {}
-    try:
-        value: object = json.loads(str(text))
-    except ValueError:
-        value = None
-    # Anything else is an operator's edit, which must not keep anybody from seeing who leads.
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def read(database: Database, elections: Sequence[str], until: float) -> dict[str, Seen]:
-    """
-    Who leads each.
-    """
-    with database.reading(until) as connection:
-        return look(database, connection, elections)
-
-
-def probe(database: Database, tenure: Tenure, elections: Sequence[str], until: float) -> View:
-    """
-    Each election, if the holder's death is attested; else nothing.
-    """
-    return read(database, elections, until) if _is_dead(database, tenure) else {}
-
-
-def _is_dead(database: Database, tenure: Tenure) -> bool:
-    return tenure.lock is not None and liveness.is_free(database.folder, tenure.session, tenure.lock)
-
-
-def poll(database: Database, elections: Sequence[str], unwatched: Sequence[Tenure], until: float) -> View:
-    """
-    Each election, if another process has changed anything since the last poll, or one of the holders whose process
-    cannot be watched has died; else nothing.
-    """
-    with database.reading(until) as connection:
-        if database.bell is not None and not os.path.exists(os.path.join(database.folder, database.bell)):
-            msg = f"{database.folder} was removed or replaced while it was in use: what was heard there may be old"
-            raise StoreUnavailable(msg)
-        version = connection.execute("PRAGMA data_version").fetchone()[0]
-        if version == database.data_version and not any(_is_dead(database, tenure) for tenure in unwatched):
-            return {}
-        view = look(database, connection, elections)
-        database.data_version = version
-        return view
-
-
 def open_session(database: Database, ttl: float, until: float) -> liveness.LivenessLock:
     """
     The lock of a new session, which also names it.
@@ -178,14 +50,15 @@ def open_session(database: Database, ttl: float, until: float) -> liveness.Liven
     lock = liveness.LivenessLock(database.folder)
     try:
         swept: list[str] = []
+        bells: list[str] = []
         with database.writing(until) as connection:
             if not database.swept:
-                swept = _sweep(database, connection)
+                swept, bells = _sweep(database, connection), _bells(database, connection)
             place = database.place
             where = (os.getpid(), place.pid_namespace, place.boot, place.time_namespace)
             connection.execute(
-                "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?)",
-                (lock.session, *where, now() + ttl, ttl, lock.identity),
+                "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?)",
+                (lock.session, *where, now() + ttl, ttl, lock.identity, database.ringer.own),
             )
     except BaseException:
         lock.close()
@@ -195,7 +68,7 @@ def open_session(database: Database, ttl: float, until: float) -> liveness.Liven
         _sweep_files(database)
         database.swept = True
     if swept:
-        ring(database.folder, swept, database.bell, vacant=True)
+        database.ringer.tell_vacant(swept, bells)
     return lock
 
 
@@ -205,10 +78,12 @@ def _sweep(database: Database, connection: sqlite3.Connection) -> list[str]:
     """
     held: list[str] = []
     for columns in connection.execute(_SESSIONS).fetchall():
-        elections = _held(connection, columns[0])
-        # One of another boot that holds nothing keeps nobody waiting for its counter.
-        if _judge(database, columns) is None or (columns[3] != database.place.boot and not elections):
-            connection.execute("DELETE FROM sessions WHERE id = ?", (columns[0],))
+        session, boot, lock = columns[0], columns[3], columns[8]
+        elections = _held(connection, session)
+        # To remove one that holds nothing takes no proof: at worst it asks for another session.
+        is_idle = not elections and (boot != database.place.boot or liveness.is_free(database.folder, session, lock))
+        if is_idle or judge(database, columns) is None:
+            connection.execute("DELETE FROM sessions WHERE id = ?", (session,))
             held.extend(elections)
     return held
 
@@ -238,6 +113,28 @@ def _held(connection: sqlite3.Connection, session: str) -> list[str]:
     return [name for (name,) in rows]
 
 
+def _bells(database: Database, connection: sqlite3.Connection) -> list[str]:
+    """
+    Where other candidates are told to look.
+    """
+    rows = connection.execute("SELECT DISTINCT bell FROM sessions WHERE bell <> ?", (database.ringer.own,)).fetchall()
+    return [bell for (bell,) in rows]
+
+
+def ring(database: Database, *, everything: bool = False) -> None:
+    """
+    Tell other stores what is due, or all that they would be told later.
+    """
+
+    def is_vacant(elections: Sequence[str]) -> bool:
+        try:
+            return any(seen.holder is None for seen in read(database, elections, now()).values())
+        except LeadershipError:
+            return True  # let them find out
+
+    database.ringer.work(is_vacant, until=math.inf if everything else now())
+
+
 def renew(database: Database, session: str, ttl: float, until: float) -> tuple[Reply, float]:
     """
     Another TTL for a session that is not over; and its deadline.
@@ -264,49 +161,86 @@ def acquire(database: Database, session: str, entry: Entry, until: float) -> tup
     name = entry.election
     with database.reading(until) as connection:
         view = look(database, connection, [name])
-    holder = view[name].holder
-    if holder is not None and holder.session != session:
-        return Reply(Outcome.REFUSED, holder=holder), view
-    changed = [name]
+        block_begins = _Counter(database, connection).left(entry.above) < LOW
+    if _is_anothers(view[name], session):
+        return Reply(Outcome.REFUSED, holder=view[name].holder), view
     removed: str | None = None
-    with database.writing(until, durable=True) as connection:
+    with database.writing(until, durable=block_begins) as connection:
         own = connection.execute(f"{_SESSIONS} WHERE id = ?", (session,)).fetchone()
-        tenure = None if own is None or own[5] <= now() else _judge(database, own)
+        tenure = None if own is None or own[5] <= now() else judge(database, own)
         if tenure is None:
             return _over(session), {}
         view = look(database, connection, [name])
+        if _is_anothers(view[name], session):
+            return Reply(Outcome.REFUSED, holder=view[name].holder), view
         row = connection.execute("SELECT token, session, key FROM elections WHERE name = ?", (name,)).fetchone()
-        token, before, key = (0, None, None) if row is None else row
-        holder = view[name].holder
-        if holder is not None and holder.session != session:
-            return Reply(Outcome.REFUSED, holder=holder), view
-        if holder is not None and key == entry.key:
-            return Reply(Outcome.DONE, token=token), view
-        if before is not None and before != session:
-            removed = before
-            changed = _held(connection, before)
-            connection.execute("DELETE FROM sessions WHERE id = ?", (before,))
-        token, lost = _next_token(database, connection, token, entry.above)
+        if row is not None and row[1:] == (session, entry.key):
+            return Reply(Outcome.DONE, token=row[0]), view
+        changed = [name]
+        if view[name].lapsed is not None:
+            removed = row[1]
+            changed = _held(connection, removed)
+            connection.execute("DELETE FROM sessions WHERE id = ?", (removed,))
+        counter = _Counter(database, connection)
+        lost = counter.has_lost(entry.above)
+        token = counter.next(entry.above, block_begins=block_begins)
         metadata = None if entry.metadata is None else json.dumps(dict(entry.metadata))
         connection.execute(_TAKE, (name, token, session, entry.key, entry.node, metadata))
-    database.highest = token
     if removed is not None:
         _forget(database, removed)
-    ring(database.folder, changed, database.bell)
+    database.highest = token
+    database.ringer.tell(changed)
     held = Holder(entry.node, token, session, dict(entry.metadata or {}))
     return Reply(Outcome.DONE, token=token, token_reset=lost), {name: Seen(held, tenure=tenure)}
 
 
-def _next_token(database: Database, connection: sqlite3.Connection, newest: int, above: int) -> tuple[int, bool]:
+def _is_anothers(seen: Seen, session: str) -> bool:
+    return seen.holder is not None and seen.holder.session != session
+
+
+class _Counter:
     """
-    A token that no term has had, and whether the database has lost some that this process knows of.
+    The newest token of all elections. What this process has seen, in the file or before it was lost, counts too.
     """
-    row = connection.execute("SELECT token FROM meta").fetchone()
-    stored = max(newest, 0 if row is None else row[0])
-    known = max(above, database.highest)
-    token = max(stored, known) + 1
-    connection.execute("INSERT OR REPLACE INTO meta (one, token) VALUES (1, ?)", (token,))
-    return token, known > stored
+
+    def __init__(self, database: Database, connection: sqlite3.Connection) -> None:
+        self._database = database
+        self._connection = connection
+        row = connection.execute("SELECT token, reserved, boot FROM meta").fetchone()
+        token, self._reserved, boot = (0, 0, "") if row is None else row
+        self._same_boot = boot == database.place.boot != ""
+        self._token: int = max(token, 0 if self._same_boot else self._reserved)
+
+    def left(self, above: int) -> int:
+        """
+        How many tokens may be granted before a block must be reserved.
+        """
+        return self._reserved - self._known(above) if self._same_boot else 0
+
+    def has_lost(self, above: int) -> bool:
+        """
+        This process knows of a newer token: the database has lost its data.
+        """
+        return self._known(above) > self._token
+
+    def next(self, above: int, *, block_begins: bool) -> int:
+        """
+        A token that no term has had.
+        """
+        token = self._known(above) + 1
+        if block_begins:
+            self._reserved = token + (BLOCK if self._database.place.boot else 0)
+        elif token > self._reserved or not self._same_boot:
+            msg = "others took the tokens that were reserved: try again"
+            raise StoreUnavailable(msg)
+        self._connection.execute(
+            "INSERT OR REPLACE INTO meta (one, token, reserved, boot) VALUES (1, ?, ?, ?)",
+            (token, self._reserved, self._database.place.boot),
+        )
+        return token
+
+    def _known(self, above: int) -> int:
+        return max(self._token, above, self._database.highest)
 
 
 def release(database: Database, session: str, entry: Entry, until: float) -> tuple[Reply, View]:
@@ -317,9 +251,10 @@ def release(database: Database, session: str, entry: Entry, until: float) -> tup
         changed = connection.execute(
             f"{_VACATE} WHERE name = ? AND session = ? AND key = ?", (entry.election, session, entry.key)
         ).rowcount
+        bells = _bells(database, connection)
     if not changed:
         return Reply(Outcome.DONE), {}
-    ring(database.folder, [entry.election], database.bell, vacant=True)
+    database.ringer.tell_vacant([entry.election], bells)
     return Reply(Outcome.DONE), {entry.election: VACANT}
 
 
@@ -333,10 +268,11 @@ def end_sessions(database: Database, sessions: Sequence[str], until: float) -> t
             changed += _held(connection, session)
             connection.execute(f"{_VACATE} WHERE session = ?", (session,))
             connection.execute("DELETE FROM sessions WHERE id = ?", (session,))
+        bells = _bells(database, connection)
     for session in sessions:
         _forget(database, session)
     if changed:
-        ring(database.folder, changed, database.bell, vacant=True)
+        database.ringer.tell_vacant(changed, bells)
     return Reply(Outcome.DONE), dict.fromkeys(changed, VACANT)
 
 
@@ -353,7 +289,7 @@ def request_resign(
         connection.execute(
             "UPDATE elections SET resign_token = ?, resign_reason = ? WHERE name = ?", (token, reason, election)
         )
-    ring(database.folder, [election], database.bell)
+    database.ringer.tell([election])
     return Reply(Outcome.DONE), {election: Seen(seen.holder, request=(token, reason), tenure=seen.tenure)}
 
 
@@ -362,17 +298,18 @@ def open_bell(database: Database) -> Bell | None:
     Make the socket at which this store is told to look; None where it cannot be had, and polling must do.
     """
     try:
-        bell = Bell(database.folder)
+        liveness.remove(os.path.join(database.folder, database.ringer.own))
+        bell = Bell(database.folder, database.ringer.own)
     except OSError:
         return None
-    database.bell = bell.name
+    database.bell = bell.path
     return bell
 
 
-def close_bell(database: Database, bell: Bell) -> None:
+def close_bell(database: Database) -> None:
     """
-    Remove the name of a socket that is closed.
+    Remove the name of the socket, which is closed.
     """
-    liveness.remove(bell.path)
-    if database.bell == bell.name:
+    if database.bell is not None:
+        liveness.remove(database.bell)
         database.bell = None

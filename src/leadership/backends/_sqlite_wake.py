@@ -4,9 +4,9 @@ Wake-ups between processes: one that has changed an election sends its name to e
 Each such store has a unix datagram socket in the folder beside the database. A datagram only says "look": what is true
 is read from the database, so a lost or forged one does no harm. Who misses one looks within a second anyway.
 
-Of a vacancy all are told, but only a few are to look at once, drawn by lot: fifty processes that wake at one moment
-keep each other from the processor, and the first of them is elected when the last of them would be. The others look a
-little later, and mostly find that somebody leads.
+Of a vacancy a few candidates are told at once, drawn by lot, and the others a little later if nobody leads by then:
+fifty processes that wake at one moment keep each other from the processor, so that the first of them is elected when
+the last of them would be.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import random
 import socket
 import sys
 import uuid
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
+from dataclasses import dataclass
 
+from leadership._clock import now
 from leadership.backends._sqlite_fork import close_in_child, forget
 from leadership.backends._sqlite_liveness import remove
 
@@ -27,8 +29,9 @@ LONGEST_PATH = 100
 """Bytes of a socket's address that every system takes."""
 LONGEST_MESSAGE = 32_768
 FIRST = 2
-"""Stores that look at once when an election becomes vacant."""
-NOW, SOON = "!", "~"
+"""Stores that are told at once when an election becomes vacant."""
+SOON = 0.005
+"""Seconds until the others are: about what it takes the first to elect a leader."""
 QUEUE = 8
 """Datagrams; Linux keeps 10 for a reader by default, and drops what comes after."""
 
@@ -64,15 +67,14 @@ class Bell:
         OSError: It cannot be made.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, name: str) -> None:
         os.makedirs(folder, exist_ok=True)
-        self.name = uuid.uuid4().hex + SUFFIX
-        self.path = os.path.join(folder, self.name)
+        self.path = os.path.join(folder, name)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             self._socket.settimeout(0)
             with _addresses(folder) as address:
-                self._socket.bind(f"{address}/{self.name}")
+                self._socket.bind(f"{address}/{name}")
         except OSError:
             self._socket.close()
             raise
@@ -84,21 +86,19 @@ class Bell:
         """
         return self._socket.fileno()
 
-    def heard(self) -> tuple[set[str], set[str]]:
+    def heard(self) -> set[str]:
         """
-        The elections to look at now, and soon. An empty name stands for all, where names may have been lost.
+        The elections to look at; an empty name stands for all, where names may have been lost.
         """
-        names: dict[str, set[str]] = {NOW: set(), SOON: set()}
+        names: set[str] = set()
         received = 0
         while True:
             try:
-                message = self._socket.recv(LONGEST_MESSAGE + 1).decode(errors="replace")
+                message = self._socket.recv(LONGEST_MESSAGE + 1)
             except BlockingIOError:
-                if received >= QUEUE:
-                    names[NOW].add("")
-                return names[NOW], names[SOON]
+                return names if received < QUEUE else {""}
             received += 1
-            names[SOON if message.startswith(SOON) else NOW].update(message[1:].split("\n"))
+            names.update(message.decode(errors="replace").split("\n"))
 
     def close(self) -> None:
         """
@@ -108,31 +108,79 @@ class Bell:
         self._socket.close()
 
 
-def ring(folder: str, elections: Sequence[str], own: str | None, *, vacant: bool = False) -> None:
+@dataclass(frozen=True, slots=True)
+class _Call:
+    due: float
+    elections: tuple[str, ...]
+    told: frozenset[str] = frozenset()
+    vacant: bool = False
+
+
+class Ringer:
     """
-    Tell every store beside the database, but our own, that elections have changed. Never blocks.
+    Tells the other stores beside a database which elections have changed. Never blocks. For one thread.
     """
-    names = "\n".join(elections)
-    if len(names.encode()) >= LONGEST_MESSAGE:
-        names = ""
-    try:
-        peers = [name for name in os.listdir(folder) if name.endswith(SUFFIX) and name != own]
-        if not peers:
-            return
-        with _addresses(folder) as address, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.settimeout(0)
-            random.shuffle(peers)
-            for number, name in enumerate(peers):
-                message = (SOON if vacant and number >= FIRST else NOW) + names
-                _send(sender, message.encode(), f"{address}/{name}", os.path.join(folder, name))
-    except OSError:
-        return  # the folder is gone, or no descriptor is to be had: they look within a second
+
+    def __init__(self, folder: str) -> None:
+        self.own = uuid.uuid4().hex + SUFFIX
+        """The name of the bell of our own store, which learns of its changes without it."""
+        self._folder = folder
+        self._calls: list[_Call] = []
+
+    def tell(self, elections: Sequence[str]) -> None:
+        """
+        Tell all, as soon as the present job has handed over its result.
+        """
+        self._calls.append(_Call(now(), tuple(elections)))
+
+    def tell_vacant(self, elections: Sequence[str], candidates: Sequence[str]) -> None:
+        """
+        Tell a few of these bells now, and all others if the elections are still vacant a little later.
+        """
+        names = tuple(elections)
+        first = frozenset(random.sample(candidates, min(FIRST, len(candidates))))
+        self._ring(names, first)
+        self._calls.append(_Call(now() + SOON if first else now(), names, first, vacant=bool(first)))
+
+    def due(self) -> float | None:
+        """
+        In how many seconds there is something to tell; None for nothing.
+        """
+        return max(0.0, min(call.due for call in self._calls) - now()) if self._calls else None
+
+    def work(self, is_vacant: Callable[[Sequence[str]], bool], *, until: float) -> None:
+        """
+        Tell what is due at that moment.
+        """
+        calls = [call for call in self._calls if call.due <= until]
+        self._calls = [call for call in self._calls if call.due > until]
+        for call in calls:
+            if not call.vacant or is_vacant(call.elections):
+                self._ring(call.elections, None, call.told)
+
+    def _ring(
+        self, elections: Sequence[str], wanted: Collection[str] | None, told: Collection[str] = frozenset()
+    ) -> None:
+        message = "\n".join(elections).encode()
+        if len(message) > LONGEST_MESSAGE:
+            message = b""
+        try:
+            names = os.listdir(self._folder) if wanted is None else wanted
+            names = [name for name in names if name.endswith(SUFFIX) and name != self.own and name not in told]
+            if not names:
+                return
+            with _addresses(self._folder) as address, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.settimeout(0)
+                for name in names:
+                    _send(sender, message, f"{address}/{name}", os.path.join(self._folder, name))
+        except OSError:
+            return  # the folder is gone, or no descriptor is to be had: they look within a second
 
 
 def _send(sender: socket.socket, message: bytes, address: str, path: str) -> None:
     try:
         sender.sendto(message, address)
     except ConnectionRefusedError:
-        remove(path)  # its owner is dead, and names are never used again
+        remove(path)  # its owner is dead
     except OSError:
         return  # its queue is full, so it is awake and will look at everything; or it has just gone

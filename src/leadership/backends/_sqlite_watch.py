@@ -20,8 +20,9 @@ from typing import TypeVar
 
 from leadership._clock import now
 from leadership.backends import _sqlite_entries as entries
+from leadership.backends import _sqlite_view
 from leadership.backends._sqlite_database import Database
-from leadership.backends._sqlite_entries import Seen, Tenure, View
+from leadership.backends._sqlite_view import Seen, Tenure, View
 from leadership.backends._sqlite_wake import Bell
 from leadership.backends._sqlite_worker import Worker
 from leadership.errors import LeadershipError, StoreUnavailable
@@ -33,8 +34,6 @@ POLL = 1.0
 """Seconds."""
 PATIENCE = 0.25
 """Seconds that a look waits for another process that is in the way; readers rarely meet one."""
-SOON = 0.005
-"""Seconds: about what it takes those who look first to elect a leader."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.1
 """Seconds between looks at the lock of a process that is dead, while another that inherited it lives."""
 
@@ -151,7 +150,7 @@ class Vigil:
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
         elections = tuple(self.elections)
         self._watcher.submit(
-            lambda database: entries.probe(database, self.tenure, elections, now() + PATIENCE), self._watcher.apply
+            lambda database: _sqlite_view.probe(database, self.tenure, elections, now() + PATIENCE), self._watcher.apply
         )
 
     def close(self) -> None:
@@ -234,7 +233,7 @@ class Watcher:
         self._unseen.clear()
         self._looking = bool(elections)
         if elections:
-            self.submit(lambda database: entries.read(database, elections, now() + PATIENCE), self._looked)
+            self.submit(lambda database: _sqlite_view.read(database, elections, now() + PATIENCE), self._looked)
 
     def _looked(self, view: View) -> None:
         self.apply(view)
@@ -294,20 +293,15 @@ class Watcher:
 
     def _rung(self) -> None:
         assert self._bell is not None  # noqa: S101 - it is what was heard
-        at_once, soon = self._bell.heard()
-        self._look_at(at_once)
-        if soon:
-            asyncio.get_running_loop().call_later(SOON, self._look_at, soon)
-
-    def _look_at(self, names: set[str]) -> None:
-        elections = self._watches.keys() if "" in names else names & self._watches.keys()
+        heard = self._bell.heard()
+        elections = self._watches.keys() if "" in heard else heard & self._watches.keys()
         if elections:
             self.look(elections)
 
     def _poll_now(self) -> None:
         elections = tuple(self._watches)
         blind = [vigil.tenure for vigil in self._vigils.values() if vigil.is_blind]
-        self.submit(lambda database: entries.poll(database, elections, blind, now() + PATIENCE), self._polled)
+        self.submit(lambda database: _sqlite_view.poll(database, elections, blind, now() + PATIENCE), self._polled)
 
     def _polled(self, view: View) -> None:
         self._poll = asyncio.get_running_loop().call_later(POLL, self._poll_now)
@@ -369,6 +363,6 @@ class Watcher:
 
     def _remove(self, bell: Bell) -> None:
         bell.close()
-        # A store that is closed meanwhile leaves a name at which nobody listens; who rings there removes it.
-        with contextlib.suppress(StoreUnavailable):
-            self._worker.submit(partial(entries.close_bell, bell=bell), lambda _result, _error: None)
+        if not self._watches:  # else its name is the next one's already
+            with contextlib.suppress(StoreUnavailable):  # the worker is stopped, and has removed it
+                self._worker.submit(entries.close_bell, lambda _result, _error: None)

@@ -11,9 +11,10 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from leadership.backends import _sqlite_entries as entries
 from leadership.backends._sqlite_database import Database, explain_system
 from leadership.errors import StoreUnavailable
 
@@ -91,7 +92,7 @@ class Worker:
         if thread is None:
             return
         ended = asyncio.Event()
-        self._tasks.put(_Task(Database.discard, lambda _result, _error: ended.set(), asyncio.get_running_loop()))
+        self._tasks.put(_Task(_finish, lambda _result, _error: ended.set(), asyncio.get_running_loop()))
         self._tasks.put(None)
         try:
             await asyncio.wait_for(ended.wait(), timeout)
@@ -102,7 +103,12 @@ class Worker:
     def _run(self) -> None:
         database = Database(self._path, self._folder)
         while True:
-            task = self._tasks.get()
+            try:
+                task = self._tasks.get(timeout=database.ringer.due())
+            except Empty:
+                with database.gate:
+                    entries.ring(database)
+                continue
             if task is None:
                 return
             result, error = None, None
@@ -117,6 +123,14 @@ class Worker:
             self.operations = database.operations
             _hand_over(task, result, error)
             del task, result, error  # an idle thread keeps nothing alive
+            with database.gate:
+                entries.ring(database)
+
+
+def _finish(database: Database) -> None:
+    entries.ring(database, everything=True)
+    entries.close_bell(database)
+    database.discard()
 
 
 def _hand_over(task: _Task, result: object, error: BaseException | None) -> None:

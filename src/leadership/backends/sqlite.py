@@ -29,6 +29,7 @@ from leadership.backends import _sqlite_entries as entries
 from leadership.backends._sqlite_database import Database
 from leadership.backends._sqlite_liveness import LivenessLock
 from leadership.backends._sqlite_path import check_path
+from leadership.backends._sqlite_view import View, read
 from leadership.backends._sqlite_wake import can_wake
 from leadership.backends._sqlite_watch import POLL, SqliteWatch, Watcher
 from leadership.backends._sqlite_worker import Worker
@@ -192,6 +193,9 @@ class SqliteStore(Store):
         ttl = check_ttl(ttl, least=LEAST_TTL, most=MOST_TTL, store="sqlite")
         until = now() + ttl / 5
         lock = await self._worker.call(lambda database: entries.open_session(database, ttl, until))
+        if self._ended:  # meanwhile; whoever comes next removes its row
+            lock.close()
+            self._check_usable()
         session = SqliteSession(self, lock, ttl, notify)
         self._sessions.add(session)
         return session
@@ -206,7 +210,7 @@ class SqliteStore(Store):
         """
         self._check_usable()
         until = now() + READ_PATIENCE
-        view = await self._worker.call(lambda database: entries.read(database, elections, until), self._watcher.apply)
+        view = await self._worker.call(lambda database: read(database, elections, until), self._watcher.apply)
         return {name: seen.holder for name, seen in view.items()}
 
     def watch(self, election: str, notify: Notify) -> SqliteWatch:
@@ -242,7 +246,7 @@ class SqliteStore(Store):
 
     # -- for sessions -------------------------------------------------------------------------------------------
 
-    async def change(self, job: Callable[[Database], tuple[Reply, entries.View]]) -> Reply:
+    async def change(self, job: Callable[[Database], tuple[Reply, View]]) -> Reply:
         """
         The reply of a job that also tells what it made of the elections it touched.
         """

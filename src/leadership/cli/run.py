@@ -364,8 +364,13 @@ def check_proc() -> None:
     On Linux the descendants of CMD are found by /proc.
 
     Raises:
-        ConfigError: It is not mounted.
+        ConfigError: It is not there, or shows another PID namespace.
     """
-    if sys.platform == "linux" and not Path("/proc/self/stat").exists():
-        msg = "leadership run finds the processes of CMD by /proc, and it is not mounted: mount -t proc proc /proc"
-        raise ConfigError(msg)
+    if sys.platform == "linux":
+        try:
+            shown = os.readlink("/proc/self")
+        except OSError:
+            shown = "nothing"
+        if shown != str(os.getpid()):
+            msg = f"the processes of CMD are found by /proc, and it shows {shown} as PID {os.getpid()}: mount it anew"
+            raise ConfigError(msg)

@@ -109,10 +109,11 @@ class AuditFile:
         data = _encode(fields).encode()
         whole = b"\n" + data + b"\n" if self._torn else data + b"\n"
         written = os.write(self._fd, whole)
-        if written < len(whole):
-            self._torn, self._end = True, None
+        missing = len(whole) - written
+        self._torn = missing > 0
+        if missing > 1:  # a line without its newline is whole, and the next one brings it
+            self._end = None
             raise OSError(errno.ENOSPC, "only a part of the line could be written", self.path)
-        self._torn = False
         self._end += written
         self.begins = {}
         if self._chain:

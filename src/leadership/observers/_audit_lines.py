@@ -103,19 +103,21 @@ class AuditLines:
             self._taken = file.taken
             self._headed.clear()
             self._declared.clear()
-        common = {"at": record.at.isoformat(), "boot": record.boot}
         if record.boot not in self._headed:
-            process = _about_process(os.getpid())
-            file.line({"v": SCHEMA, "kind": "header", **common, **process, **self._about, **file.begins})
+            self._line("header", record, {**_about_process(os.getpid()), **self._about, **file.begins})
             self._headed.add(record.boot)
         if self._first_lost is not None:
-            lost = {"lost": self._lost, "since": self._first_lost.at.isoformat(), "error": self._error}
-            file.line({"v": SCHEMA, "kind": "gap", **common, **lost})
+            since = self._first_lost.at.isoformat()
+            self._line("gap", record, {"lost": self._lost, "since": since, "error": self._error})
             self._lost, self._first_lost = 0, None
         who = record.incarnation
         if who in self._candidates and who not in self._declared:
-            file.line({"v": SCHEMA, "kind": "candidate", **common, **self._candidates[who]})
+            self._line("candidate", record, self._candidates[who])
             self._declared.add(who)
+
+    def _line(self, kind: str, before: Transition, fields: dict[str, Any]) -> None:
+        at = before.at.isoformat()
+        self._file.line({"v": SCHEMA, "kind": kind, "at": at, "boot": before.boot, **fields})
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping, MutableMapping
 from types import TracebackType
 from typing import Any, Final
@@ -43,6 +44,8 @@ _METHODS: Final = {
     logging.CRITICAL: "critical",
 }
 _LEADING: Final = ("election", "node", "machine", "source", "dest", "trigger", "cause", "token")
+
+_is_word: Final = re.compile(r'[^\s"=]+').fullmatch
 
 _failures = 0
 
@@ -144,7 +147,7 @@ def _word(value: object) -> str:
     if isinstance(value, float):
         return str(round(value, 6))
     text = str(value)
-    if text and text.isprintable() and not any(mark in text for mark in ' "='):
+    if _is_word(text) and text.isprintable():
         return text
     return json.dumps(text, ensure_ascii=not text.isprintable())
 

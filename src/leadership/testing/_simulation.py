@@ -78,6 +78,16 @@ class Simulation:
         else:
             self._world.block(lambda: False, seconds, lambda _wake: lambda: None)
 
+    def spawn(self, function: Callable[[], object]) -> None:
+        """
+        Run a function that waits, `candidate.stop` say, beside the simulation: it goes on while virtual time passes.
+        """
+
+        def run() -> None:
+            function()
+
+        self._world.spawn(run)
+
     # -- faults -------------------------------------------------------------------------------------------------
 
     def fault(self, kind: str, *, node: str | None = None, election: str | None = None, **details: Any) -> None:
@@ -231,6 +241,8 @@ class Simulation:
         """
         End it; callbacks that still wait are abandoned.
         """
+        for engine in self._stores.engines.values():
+            engine.crashed = True  # nothing is begun any more
         self._world.close()
 
     def __enter__(self) -> Self:
