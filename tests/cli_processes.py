@@ -113,13 +113,23 @@ def is_alive(pid: int) -> bool:
     return text.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
+def children(pid: int) -> list[int]:
+    """
+    A process's own, zombies included.
+    """
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
 def guard_of(process: subprocess.Popen[str]) -> int:
     """
     The guard of a `leadership run` whose CMD runs.
     """
-    tasks = Path(f"/proc/{process.pid}/task").iterdir()
-    (child,) = [child for task in tasks for child in (task / "children").read_text().split()]
-    return int(child)
+    (child,) = children(process.pid)
+    return child
 
 
 class Jobs:

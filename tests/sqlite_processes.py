@@ -35,7 +35,7 @@ class StoreProcess:
 
     def __init__(self, path: Path | str, *prefix: str) -> None:
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, os.environ.get('SPF',__file__), str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*prefix, sys.executable, __file__, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self.told: Queue[dict[str, Any]] = Queue()
         self._answers: Queue[dict[str, Any]] = Queue()

@@ -332,7 +332,7 @@ class AsyncFace(Generic[A]):
         """
         await self._wait(lambda: self.leader is not None and not self.is_stale, timeout)
         self._face._raise_fatal()  # noqa: SLF001 - one library
-        return self.leader
+        return None if self.is_stale else self.leader
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -23,6 +23,7 @@ from leadership.connect import connect
 from leadership.diagram import draw
 from leadership.errors import ConfigError
 from leadership.fsm.record import Transition
+from leadership.observers.audit import AuditLog
 from leadership.observers.history import History
 from leadership.store import Store
 from leadership.term import Leader
@@ -133,7 +134,7 @@ class Face(Generic[D]):
 
     def _settled(self, driver: D, timeout: float | None) -> bool:
         limit = driver.patience if timeout is None else timeout
-        return driver.engine.wait(self._changed, lambda: driver.is_idle and not driver.wanted, limit)
+        return driver.engine.wait(self._changed, lambda: driver.is_over, limit)
 
     def run(self, *, signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
         """
@@ -146,7 +147,7 @@ class Face(Generic[D]):
         """
         with self._stopping_on(signals):
             driver = self._start()
-            driver.engine.wait(self._changed, lambda: driver.is_idle and not driver.wanted, None)
+            driver.engine.wait(self._changed, lambda: driver.is_over, None)
         self._close_own()
         self._raise_fatal()
 
@@ -190,7 +191,7 @@ class Face(Generic[D]):
         It has run, and came to its end.
         """
         driver = self._driver
-        return driver is not None and driver.is_idle and not driver.wanted
+        return driver is not None and driver.is_over
 
     def _wait(self, holds: Callable[[], bool], timeout: float | None) -> bool:
         engine = self._driver.engine if self._driver is not None else self._seen_store().engine
@@ -230,7 +231,7 @@ class Face(Generic[D]):
         """
         self._wait(lambda: self.leader is not None and not self.is_stale, timeout)
         self._raise_fatal()
-        return self.leader
+        return None if self.is_stale else self.leader
 
     @property
     @abstractmethod
@@ -315,6 +316,8 @@ class Face(Generic[D]):
         check_callback("an observer", observer, ("transition",), coroutines=False)
         with self._subscribing:
             self._subscriptions.observers = (*self._subscriptions.observers, observer)
+        if isinstance(observer, AuditLog) and self._driver is not None:
+            self._driver.describe(observer)
 
         def unsubscribe() -> None:
             with self._subscribing:

@@ -235,9 +235,11 @@ class AsyncFollower(AsyncFace[_LoopFollower]):
             LeadershipError: What ended it for good.
         """
         await self._wait(lambda: not self.is_stale, None)
-        if not self.is_stale:
-            async for leader in self._changes(lambda: self.leader):
-                yield leader
+        if self.is_stale:
+            self._face._raise_fatal()  # noqa: SLF001 - one library
+            return
+        async for leader in self._changes(lambda: self.leader):
+            yield leader
 
 
 __all__ = ["AsyncCandidate", "AsyncFollower", "AsyncTerm"]

@@ -137,8 +137,10 @@ class Follower(Face[FollowerDriver]):
             LeadershipError: What ended it for good.
         """
         self._wait(lambda: not self.is_stale, None)
-        if not self.is_stale:
-            yield from self._changes(lambda: self.leader)
+        if self.is_stale:
+            self._raise_fatal()
+            return
+        yield from self._changes(lambda: self.leader)
 
     def status(self) -> FollowerStatus:
         """

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
-from planted import PlantedStore
-from queue_store import QueueServer
+from conformance.planted import PlantedStore
+from conformance.queue_store import QueueServer
 
 from leadership.backends.memory import MemoryServer, MemorySession
 from leadership.store import Entry, Fact, Holder, Outcome, Reply, Timing
@@ -22,10 +22,10 @@ class BeginsAtZero(MemoryServer):
     The first token is 0.
     """
 
-    def _election(self, name: str) -> Any:
-        if name not in self.elections:
-            super()._election(name).token = -1
-        return super()._election(name)
+    def acquire(self, session: str, entry: Entry) -> Reply:
+        election = self._election(entry.election)
+        election.token = election.token or -1
+        return super().acquire(session, replace(entry, above=-1))
 
 
 class GrantsAnew(MemoryServer):
@@ -341,7 +341,8 @@ class ClampsTtl(PlantedStore):
     """
 
     def timing(self, ttl: float) -> Timing:
-        return super().timing(min(max(ttl, 0.05), 3600.0) if isinstance(ttl, int | float) else 15.0)
+        number: object = ttl
+        return super().timing(min(max(ttl, 0.05), 3600.0) if isinstance(number, int | float) else 15.0)
 
 
 class RefusesWithoutValue(PlantedStore):

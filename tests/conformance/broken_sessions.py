@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from planted import PlantedStore
+from conformance.planted import PlantedStore
 
 from leadership.backends.memory import MemoryServer, MemorySession
 from leadership.errors import StoreRefused
@@ -102,11 +102,11 @@ class AcquiresWhenDead(MemoryServer):
 
 class EndsEarly(MemoryServer):
     """
-    A lease lasts 80 % of its TTL.
+    A lease lasts half of its TTL.
     """
 
     def grant(self, session: str, ttl: float, notify: Notify) -> None:
-        super().grant(session, ttl * 0.8, notify)
+        super().grant(session, ttl * 0.5, notify)
 
 
 class NeverEnds(MemoryServer):
@@ -201,6 +201,21 @@ class OpenForEver(PlantedStore):
     async def aclose(self) -> None:
         for session in self._sessions:
             self.server.end(session.id)
+
+
+class RefusesTheSecond(PlantedStore):
+    """
+    A store that meets another which is just beginning takes the place for somebody else's.
+    """
+
+    async def open_session(self, ttl: float, notify: Notify) -> Session:
+        if self.server.__dict__.get("beginning", False):
+            msg = "the data of another program"
+            raise StoreRefused(msg)
+        self.server.__dict__["beginning"] = True
+        await asyncio.sleep(0)
+        self.server.__dict__["beginning"] = False
+        return await super().open_session(ttl, notify)
 
 
 class LockedByCancel(PlantedStore):

@@ -22,7 +22,7 @@ class BeginsInSilence(MemoryServer):
     def watch(self, name: str, notify: Notify) -> Callable[[], None]:
         watchers = self._election(name).watchers
         watchers.append(notify)
-        return lambda: notify in watchers and watchers.remove(notify)  # type: ignore[func-returns-value]
+        return lambda: watchers.remove(notify)
 
 
 class BeginsVacant(MemoryServer):

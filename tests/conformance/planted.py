@@ -23,6 +23,8 @@ class PlantedStore(MemoryStore):
         """
         Begin a lease.
         """
+        if self._session_type is MemorySession:
+            return await super().open_session(ttl, notify)
         session = self._session_type(self.server, ttl, notify)
         self._sessions.append(session)
         return session

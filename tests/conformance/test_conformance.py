@@ -12,8 +12,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-from planted import PlantedStore
-from queue_store import QueueServer
+from conformance.planted import PlantedStore
+from conformance.queue_store import QueueServer
 
 from leadership.backends.memory import MemoryStore
 from leadership.backends.sqlite import SqliteStore
@@ -27,7 +27,7 @@ class TestMemory(StoreConformance):
     """
 
     ttl = 0.4
-    tick = 0.3
+    tick = 0.5
 
     @pytest.fixture(autouse=True)
     def _place(self) -> None:
@@ -43,7 +43,7 @@ class TestSqlite(StoreConformance):
     """
 
     ttl = 0.5
-    tick = 0.3
+    tick = 0.5
 
     @pytest.fixture(autouse=True)
     def _place(self, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ class TestQueue(StoreConformance):
     """
 
     ttl = 0.4
-    tick = 0.3
+    tick = 0.5
 
     def setup_method(self) -> None:
         self.server = QueueServer()

@@ -4,11 +4,11 @@ The conformance suite can fail: each of its tests condemns a store with a fault 
 
 from __future__ import annotations
 
-import broken_entries as entries
-import broken_sessions as sessions
-import broken_watches as watches
 import pytest
-from planted import Part, Planted
+from conformance import broken_entries as entries
+from conformance import broken_sessions as sessions
+from conformance import broken_watches as watches
+from conformance.planted import Part, Planted
 
 from leadership.testing import _conformance_stage as stage
 from leadership.testing.conformance import StoreConformance
@@ -68,9 +68,9 @@ TEETH: list[tuple[Part, str, str]] = [
     (sessions.CloseLeavesSessions, "test_closing_a_store_ends_its_sessions", "has ended its sessions"),
     (sessions.ClosesOnce, "test_closing_a_store_ends_its_sessions", "closed twice"),
     (sessions.OpenForEver, "test_calls_of_a_closed_store_fail", "raises a LeadershipError"),
+    (sessions.RefusesTheSecond, "test_many_begin_at_once", "refused nothing"),
     (sessions.LockedByCancel, "test_cancelled_call_leaves_the_store_usable", "calls go on"),
     (sessions.HangsWhenCancelled, "test_cancelled_call_leaves_the_store_usable", "that is cancelled ends"),
-    (sessions.Hangs, "test_vacant_election_is_granted", "no call hangs"),
     (sessions.RaisesOnTheLoop, "test_release_frees_the_election", "division by zero"),
     (watches.BeginsInSilence, "test_watch_begins_with_the_truth", "begins with VACANT_OBSERVED"),
     (watches.BeginsVacant, "test_watch_begins_with_the_truth", "begins with LEADER_OBSERVED"),
@@ -90,7 +90,7 @@ TEETH: list[tuple[Part, str, str]] = [
     (watches.RequestOutlivesTheTerm, "test_request_to_resign_reaches_the_watches", "not for the next"),
     (watches.AsksAnyone, "test_request_to_resign_compares_the_token", "refused while nobody leads"),
     (watches.AsksInSpiteOfItself, "test_request_to_resign_compares_the_token", "told to nobody"),
-    (watches.TellsOffTheLoop, "test_watch_begins_with_the_truth", "begins with VACANT_OBSERVED"),
+    (watches.TellsOffTheLoop, "test_watch_begins_with_the_truth", "on the event loop"),
 ]
 
 
@@ -99,7 +99,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "PATIENCE", 0.1)
 
 
-@pytest.mark.parametrize(("fault", "fact", "says"), TEETH, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(("fault", "fact", "says"), TEETH, ids=[f"{row[0].__name__}-{row[1]}" for row in TEETH])
 def test_fault_is_found(fault: Part, fact: str, says: str) -> None:
     """
     A store with one fault is condemned by the test of the fact that it breaks, in words that name the fact.
@@ -107,6 +107,18 @@ def test_fault_is_found(fault: Part, fact: str, says: str) -> None:
     with pytest.raises((AssertionError, RuntimeError)) as caught:
         getattr(Planted(fault), fact)()
     assert says in str(caught.value)
+
+
+def test_hanging_store_is_found() -> None:
+    """
+    A call that never answers fails its test in bounded time.
+    """
+
+    class Brief(Planted):
+        ttl = tick = 0.05
+
+    with pytest.raises(AssertionError, match="no call hangs"):
+        Brief(sessions.Hangs).test_vacant_election_is_granted()
 
 
 def test_every_fact_has_teeth() -> None:

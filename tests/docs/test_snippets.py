@@ -12,12 +12,12 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-
 from doc_pages import PAGES, ROOT, Fence, fences
 
 TIMEOUT = 60.0
@@ -77,6 +77,14 @@ class Reader:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 
+    def read_all(self, page: Iterable[Fence]) -> None:
+        """
+        Do what a page says.
+        """
+        for fence in page:
+            if not fence.generated and "skip" not in fence.marks:
+                self.read(fence)
+
     def read(self, fence: Fence) -> None:
         """
         Do what a fence says.
@@ -104,28 +112,40 @@ class Reader:
 
     def run(self, *command: str, interrupted: bool = False) -> int:
         """
-        Run a program, with what it leaves behind killed; what it printed is kept.
+        Run a program until it ends, then kill what it has left behind; what they printed is kept.
         """
-        with subprocess.Popen(
-            command,
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            assert process.stdout is not None
+        output = self.folder.with_suffix(".out")
+        with (
+            output.open("w") as file,
+            subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            ) as process,
+        ):
             try:
-                first = process.stdout.readline() if interrupted else ""
                 if interrupted:
-                    process.send_signal(signal.SIGINT)
-                self.printed = (first + process.communicate(timeout=TIMEOUT)[0]).replace(str(self.folder), FOLDER)
+                    self.interrupt(process, output)
+                status = process.wait(TIMEOUT)
             finally:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-        return process.returncode
+        self.printed = output.read_text(encoding="utf-8").replace(str(self.folder), FOLDER)
+        return status
+
+    @staticmethod
+    def interrupt(process: subprocess.Popen[bytes], output: Path) -> None:
+        """
+        Interrupt a program as soon as it has printed something.
+        """
+        until = time.monotonic() + TIMEOUT
+        while not output.stat().st_size and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
 
     def type_in(self, fence: Fence) -> None:
         """
@@ -165,10 +185,7 @@ def test_snippets_do_what_the_page_says(page: Path, tmp_path: Path) -> None:
     """
     Each snippet of a page runs as shown, in order, and prints what is shown.
     """
-    reader = Reader(tmp_path)
-    for fence in fences(page):
-        if not fence.generated and "skip" not in fence.marks:
-            reader.read(fence)
+    Reader(tmp_path).read_all(fences(page))
 
 
 def test_languages_are_known() -> None:
@@ -198,7 +215,7 @@ def test_files_are_used() -> None:
 
 
 SKIPS: Mapping[str, int] = {
-    "needs a package registry": 2,
+    "needs a package registry": 3,
 }
 
 
@@ -255,5 +272,4 @@ def test_reader_notices(tmp_path: Path) -> None:
     ):
         reader = Reader(tmp_path)
         with pytest.raises(pytest.fail.Exception):
-            for fence in faulty(*lines):
-                reader.read(fence)
+            reader.read_all(faulty(*lines))

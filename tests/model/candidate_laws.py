@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
+from model.probing import Facts, Guards
+
 from leadership.fsm.row import DemotionCause as Cause
 from leadership.fsm.states import CandidateEffect as E
 from leadership.fsm.states import CandidateState as S
 from leadership.fsm.states import CandidateTrigger as T
-from model.probing import Facts, Guards
 
 CLEANING_UP: Final = (S.RESIGNING, S.ERROR)
 

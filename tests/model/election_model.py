@@ -18,7 +18,7 @@ The stores:
 A `Rail` is one of the rules that keep it safe; `Rules.without` takes one away. `election_search` looks for two users
 who may act at a time.
 
-Bounds, said so: at most `Rules.late` given-up calls of a node are on their way at a time (one more loses the oldest), and
+Bounds, said so: at most `Rules.late` given-up calls of a node are on their way at a time (one more loses another), and
 attempts older than the last are one. The delay of a renewal's request is not modelled, because it shortens the deadline
 as the delay of its answer does, which is.
 """
@@ -26,9 +26,10 @@ as the delay of its answer does, which is.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from enum import Enum, StrEnum
-from typing import NamedTuple
+from collections.abc import Iterator
+
+from model.election_store import at_store, mine, remove
+from model.election_words import ME, At, Beat, Call, Entries, Kind, Move, Node, Rail, Rules
 
 from leadership.fsm import CANDIDATE, CandidateContext
 from leadership.fsm.event import Event
@@ -37,151 +38,6 @@ from leadership.fsm.states import CandidateState as S
 from leadership.fsm.states import CandidateTrigger as T
 
 CLEANING_UP = (S.ERROR, S.RESIGNING)
-ME, OTHER, THIRD = range(3)
-
-
-class Kind(StrEnum):
-    """
-    How a store keeps an election.
-    """
-
-    LEASE = "lease"
-    SESSION = "session"
-    REENTRANT = "re-entrant"
-    QUEUE = "queue"
-
-
-class Rail(StrEnum):
-    """
-    A rule that keeps it safe, named by what goes wrong without it.
-    """
-
-    SENT = "deadline counted from the reply"
-    DEADLINE = "is_leader reads only the state"
-    CALLBACKS = "release before on_demoted has returned"
-    ATTEMPTS = "no attempt id on replies"
-    COMPARE = "the key is deleted whoever has it"
-    TOKEN = "a release compares the session only"
-    FRESH = "an entry of an earlier attempt is adopted"
-    OBEDIENCE = "the user's work outlives the deadline"
-    ENTRY = "acquiring refreshes the deadline"
-    LOSS = "a new session goes on with the old term"
-    HEAD = "predecessor gone is taken for elected"
-    UNANSWERED = "the session is kept after an unanswered acquire"
-
-
-class Rules(NamedTuple):
-    """
-    A store, the clocks, and the rail that is missing.
-    """
-
-    kind: Kind = Kind.LEASE
-    without: Rail | None = None
-    ttl: int = 2
-    drift: int = 0
-    """Ticks by which a local clock may fall behind the store's during one lease."""
-    margin: int = 0
-    """Ticks by which the local deadline is earlier than the lease."""
-    late: int = 1
-
-    @property
-    def shares(self) -> bool:
-        """
-        Entries belong to a session.
-        """
-        return self.kind is not Kind.LEASE
-
-    def deadline(self, age: int) -> int:
-        """
-        Ticks to the local deadline, when an answer arrives `age` ticks after its call was sent.
-        """
-        counted = 0 if self.without is Rail.SENT else age
-        return max(0, self.ttl - counted + self.drift - self.margin)
-
-    @property
-    def oldest(self) -> int:
-        """
-        The age from which an answer grants nothing.
-        """
-        return self.ttl + self.drift
-
-
-class At(Enum):
-    """
-    Where a call is.
-    """
-
-    SENT = 0
-    """On its way to the store."""
-    DONE = 1
-    REFUSED = 2
-    GONE = 3
-    """On its way back: the store does not know the session."""
-
-
-class Call(NamedTuple):
-    """
-    An acquire or a release.
-    """
-
-    release: bool
-    at: At = At.SENT
-    attempt: int = 0
-    """0: of the present attempt; 1: of an earlier one."""
-    age: int = 0
-
-
-class Beat(NamedTuple):
-    """
-    The answer to a grant or renewal of the session, on its way.
-    """
-
-    done: bool
-    age: int = 0
-
-
-class Node(NamedTuple):
-    """
-    One process, and its session at the store.
-    """
-
-    state: S = S.IDLE
-    left: int = 0
-    """Ticks to the term's local deadline."""
-    busy: bool = False
-    """on_demoted, or the on_elected that it ended, has not returned."""
-    session: int | None = None
-    """Ticks to the session's local deadline; None without a session."""
-    server: int = 0
-    """Ticks for which the store keeps the session, or the lease of the node's entry."""
-    beat: Beat | None = None
-    call: Call | None = None
-    late: tuple[Call, ...] = ()
-    """Calls that their caller has given up."""
-
-
-class Entry(NamedTuple):
-    """
-    What stands at the store, as one node sees it.
-    """
-
-    owner: int
-    attempt: int = 0
-    turn: bool = False
-    """The entry in front of it has gone. Kept only where somebody looks at it."""
-
-
-Entries = tuple[Entry, ...]
-
-
-class Move(NamedTuple):
-    """
-    Something that can happen to one node.
-    """
-
-    label: str
-    node: Node
-    entries: Entries
 
 
 @functools.cache
@@ -195,37 +51,6 @@ def fire(state: S, trigger: T, left: int, busy: bool, deadline: int | None, curr
     return ctx.state, step.effects
 
 
-def acts(node: Node, rules: Rules) -> bool:
-    """
-    The user of this node may act: it leads and its deadline is ahead, or its callbacks run and it is.
-    """
-    if node.state is S.LEADER:
-        return node.left > 0 or rules.without is Rail.DEADLINE
-    return node.busy and (node.left > 0 or rules.without is Rail.OBEDIENCE)
-
-
-def remove(entries: Entries, goes: Callable[[Entry], bool], rules: Rules) -> Entries:
-    """
-    The entries without some of them; the one behind such a one has its turn.
-    """
-    rest: list[Entry] = []
-    gap = False
-    for entry in entries:
-        if goes(entry):
-            gap = True
-            continue
-        rest.append(entry._replace(turn=True) if gap and rules.without is Rail.HEAD else entry)
-        gap = False
-    return tuple(rest)
-
-
-def mine(entries: Entries, attempt: int | None = None) -> Iterator[Entry]:
-    """
-    The node's own entries, of one attempt or of all.
-    """
-    return (e for e in entries if e.owner == ME and (attempt is None or e.attempt == attempt))
-
-
 class World:
     """
     What can happen to one node, given what stands at the store.
@@ -233,27 +58,41 @@ class World:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
+        self.cells: set[tuple[S, T]] = set()
+        """The cells of the candidate's table that something has asked."""
 
     # -- the machine --------------------------------------------------------------------------------------------
 
     def fired(
-        self, node: Node, entries: Entries, trigger: T, deadline: int | None = None, *, current: bool = True
+        self,
+        node: Node,
+        entries: Entries,
+        trigger: T,
+        deadline: int | None = None,
+        *,
+        current: bool = True,
+        attempt: int = 0,
     ) -> tuple[Node, Entries]:
         """
         One event, and the effects of its row.
+
+        Args:
+            current: The machine takes it for one of the present attempt.
+            attempt: The attempt that it is of.
         """
+        self.cells.add((node.state, trigger))
         state, effects = fire(node.state, trigger, node.left, node.busy, deadline, current)
         left_office = node.state is S.LEADER and state is not S.LEADER
         node = node._replace(state=state)
         for effect in effects:
-            node, entries = self.carry_out(effect, node, entries, deadline or 0)
+            node, entries = self.carry_out(effect, node, entries, deadline or 0, attempt)
         if left_office and not self.rules.shares:
             node = node._replace(beat=None)  # a renewal of this lease means nothing to anybody any more
         if state not in (S.LEADER, *CLEANING_UP):
             node = node._replace(left=0)
         return node, entries
 
-    def carry_out(self, effect: E, node: Node, entries: Entries, deadline: int) -> tuple[Node, Entries]:
+    def carry_out(self, effect: E, node: Node, entries: Entries, deadline: int, attempt: int) -> tuple[Node, Entries]:
         """
         What the runtime does about an effect, as far as it can be seen from the store or by the user.
         """
@@ -268,6 +107,8 @@ class World:
             node = node._replace(busy=True)
         elif effect is E.CLEANUP and node.call is not None:
             node = self.given_up(node)
+        elif effect is E.RELEASE_ORPHAN:
+            node = self.with_late(node, Call(release=True, attempt=attempt))
         return node, entries
 
     def given_up(self, node: Node) -> Node:
@@ -415,7 +256,7 @@ class World:
         """
         what = "release" if call.release else "acquire"
         if call.at is At.SENT:
-            call, server, changed = self.at_store(node, entries, call)
+            call, server, changed = at_store(node, entries, call, self.rules)
             yield Move(f"{what} reaches the store", node._replace(call=call, server=server), changed)
         elif not call.release:
             answered = node._replace(call=None)
@@ -427,8 +268,8 @@ class World:
                 yield Move("is told that it has to wait", *self.fired(answered, entries, T.CONTENDED))
             else:
                 yield Move("is told that it has no session", *self.session_over(answered, entries, T.SESSION_LOST))
-        given_up = node if not call.release else self.given_up(node)
-        yield Move(f"gives up its {what}", *self.fired(given_up, entries, T.STORE_ERROR))
+        waits_no_longer = self.given_up(node) if call.release else node  # else it is the clean-up that gives it up
+        yield Move(f"gives up its {what}", *self.fired(waits_no_longer, entries, T.STORE_ERROR))
 
     def late_calls(self, node: Node, entries: Entries, call: Call) -> Iterator[Move]:
         """
@@ -440,71 +281,13 @@ class World:
         what = "release" if call.release else "acquire"
         yield Move(f"a late {what} is lost", node, entries)
         if call.at is At.SENT:
-            call, server, changed = self.at_store(node, entries, call)
+            call, server, changed = at_store(node, entries, call, self.rules)
             yield Move(f"a late {what} reaches the store", self.with_late(node._replace(server=server), call), changed)
             return
         current = call.attempt == 0 or self.rules.without is Rail.ATTEMPTS
         deadline = self.rules.deadline(call.age) if not self.rules.shares else node.session or 0
-        orphan = Call(release=True, attempt=call.attempt)
-        _, effects = fire(node.state, T.ACQUIRED, node.left, node.busy, deadline, current)
-        node, entries = self.fired(node, entries, T.ACQUIRED, deadline, current=current)
-        if E.RELEASE_ORPHAN in effects:
-            node = self.with_late(node, orphan)
+        node, entries = self.fired(node, entries, T.ACQUIRED, deadline, current=current, attempt=call.attempt)
         yield Move("a late grant is told", node, entries)
-
-    # -- the store ----------------------------------------------------------------------------------------------
-
-    def at_store(self, node: Node, entries: Entries, call: Call) -> tuple[Call, int, Entries]:
-        """
-        The store carries out a call at once: the call on its way back, how long the session lasts, what stands.
-        """
-        if call.release:
-            return call._replace(at=At.DONE), node.server, self.release(entries, call)
-        if self.rules.shares and node.server == 0:
-            return call._replace(at=At.GONE, age=0), 0, entries
-        at, entries = self.acquire(entries, call)
-        server = self.rules.ttl if at is At.DONE and not self.rules.shares else node.server
-        if at is At.REFUSED:
-            call = call._replace(age=0)
-        return call._replace(at=at), server, entries
-
-    def release(self, entries: Entries, call: Call) -> Entries:
-        """
-        Remove the attempt's own entry and no other, unless that rail is missing.
-        """
-        blind, by_session = self.rules.without is Rail.COMPARE, self.rules.without is Rail.TOKEN
-
-        def goes(entry: Entry) -> bool:
-            if blind:
-                return entry is entries[0]
-            return entry.owner == ME and (by_session or entry.attempt == call.attempt)
-
-        return remove(entries, goes, self.rules)
-
-    def acquire(self, entries: Entries, call: Call) -> tuple[At, Entries]:
-        """
-        Claim the entry: the store's answer, and what stands then.
-        """
-        own = tuple(mine(entries))
-        same = Entry(ME, call.attempt)
-        other_attempts = tuple(entry for entry in own if entry.attempt != call.attempt)
-        if other_attempts and self.rules.shares:
-            if self.rules.without is Rail.FRESH:
-                return At.DONE if entries[0].owner == ME else At.REFUSED, entries
-            if self.rules.kind is Kind.REENTRANT:
-                return At.DONE, (same,)
-            if call.attempt == 0:  # what an earlier attempt has left is removed first, then it asks again
-                return At.SENT, remove(entries, lambda entry: entry in other_attempts, self.rules)
-            if self.rules.kind is Kind.SESSION:
-                return At.REFUSED, entries
-        if self.rules.kind is Kind.QUEUE:
-            if not any(mine(entries, call.attempt)):
-                entries = (*entries, same)
-            first = entries[0]
-            return At.DONE if (first.owner, first.attempt) == same[:2] else At.REFUSED, entries
-        if not entries:
-            return At.DONE, (same,)
-        return At.DONE if entries[0] == same else At.REFUSED, entries
 
     # -- time ---------------------------------------------------------------------------------------------------
 

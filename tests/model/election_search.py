@@ -8,7 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from model.election_model import ME, OTHER, THIRD, Entries, Entry, Kind, Node, Rules, World, acts, remove
+from model.election_model import World
+from model.election_store import remove
+from model.election_words import ME, OTHER, THIRD, Entries, Entry, Kind, Node, Rules, acts
 
 Half = tuple[int, int]
 """
@@ -141,9 +143,13 @@ class Search:
             for _, new in self.moves(half):
                 found[new] |= seconds
             first, gone = self.ticked(half[0])
+            images = [0, 0]  # of those whose own entries stay, and of those whose go
             for number in members(seconds):
-                second, gone_too = self.ticked(number)
-                found[first, self.expired(half[1], gone, gone_too)] |= 1 << second
+                second, over = self.ticked(number)
+                images[over] |= 1 << second
+            for gone_too in (False, True):
+                if images[gone_too]:
+                    found[first, self.expired(half[1], gone, gone_too)] |= images[gone_too]
         return found
 
     # -- the search ---------------------------------------------------------------------------------------------

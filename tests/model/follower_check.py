@@ -266,7 +266,8 @@ def events(tokens: int) -> Iterator[tuple[Event[T], bool]]:
             for token, confirmed in itertools.product(range(1, tokens + 1), (False, True)):
                 yield Event(trigger, 0.0, token=token, confirmed=confirmed), failed
         elif trigger in (T.KEY_DELETED, T.LEASE_EXPIRED):
-            yield from ((Event(trigger, 0.0, token=token), failed) for token in range(1, tokens + 1))
+            for token in range(1, tokens + 1):
+                yield Event(trigger, 0.0, token=token), failed
         else:
             yield Event(trigger, 0.0), failed
 

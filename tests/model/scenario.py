@@ -51,7 +51,9 @@ class Scenario:
         self.wiped = False
         self.last_token = 0
         self.open_terms: dict[str, Term] = {}
-        self.over: set[tuple[str, int]] = set()
+        self.working: dict[str, Term] = {}
+        """Whose on_elected has not returned, where the grace is the whole lease."""
+        self.over: set[Term] = set()
         self.candidates = [self.make_candidate(f"node-{number}") for number in range(self.draw.randint(2, 4))]
         self.follower = Follower(self.sim.store, ELECTION, log=False)
 
@@ -59,13 +61,15 @@ class Scenario:
         """
         A candidate whose callbacks are watched; some have work to do, some are slow to let go of it.
         """
+        cool_down = self.draw.choice((0.0, 0.2, 1.0))
+        grace = self.draw.choice((None, None, 0.1, 2 * self.ttl))
         candidate = Candidate(
             self.sim.store,
             ELECTION,
             node=node,
             ttl=self.ttl,
-            cool_down=self.draw.choice((0.0, 0.2, 1.0)),
-            grace=self.draw.choice((None, None, 0.1, 2 * self.ttl)),
+            cool_down=cool_down,
+            grace=grace,
             backoff=Backoff(initial=self.draw.choice((0.05, 0.25))),
             log=False,
             observers=[self.note],
@@ -77,9 +81,12 @@ class Scenario:
         def lead(term: Term) -> None:
             self.elected(term)
             if works:
+                if grace is None:
+                    self.working[node] = term
                 while not term.wait(self.ttl / 3):
                     pass
                 self.sim.sleep(linger)
+                self.working.pop(node, None)
 
         @candidate.on_demoted
         def stand_down(term: Term, cause: DemotionCause) -> None:
@@ -109,6 +116,10 @@ class Scenario:
         if term.node in self.open_terms:
             self.fail(f"{term.node} elected twice without on_demoted between")
         self.open_terms[term.node] = term
+        for other in self.working.values():
+            left = other.deadline - other._clock()
+            if self.honest and other.node != term.node and left > 0:
+                self.fail(f"{term.node} is elected while {other.node} still works, {left:.3f} s before its deadline")
         if term.token <= self.last_token and not self.wiped:
             self.fail(f"token {term.token} of {term.node} does not exceed {self.last_token}")
         self.last_token = term.token
@@ -133,10 +144,9 @@ class Scenario:
             tokens = ", ".join(f"{one.node} with token {one.term.token if one.term else None}" for one in believers)
             self.fail(f"{len(believers)} believe that they lead: {tokens}")
         for term in tuple(self.open_terms.values()):
-            name = (term.node, term.token)
             if not term.is_current:
-                self.over.add(name)
-            elif name in self.over:
+                self.over.add(term)
+            elif term in self.over:
                 self.fail(f"the term of {term.node} with token {term.token} came back to life")
         return bool(self.verdict.faults)
 

@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from leadership.fsm.states import CandidateEffect as E
-from leadership.fsm.states import CandidateState as S
-from leadership.fsm.states import CandidateTrigger as T
 from model.candidate_laws import (
     CAUSES,
     CLEANING_UP,
@@ -27,6 +24,10 @@ from model.candidate_laws import (
     required_effects,
 )
 from model.probing import AnyRow, Facts, Prober, check_form, closure, outcomes
+
+from leadership.fsm.states import CandidateEffect as E
+from leadership.fsm.states import CandidateState as S
+from leadership.fsm.states import CandidateTrigger as T
 
 
 def apply_effects(m: Moment, effects: Sequence[E]) -> Ghost:

@@ -233,9 +233,7 @@ def test_refuses_an_observer(face: Callable[..., Any], observer: object) -> None
         face("memory://", "jobs", observers=[observer])
 
 
-@pytest.mark.parametrize(
-    ("face", "name"), [(Candidate, "on_elected"), *[(face, "on_leader_changed") for face in SYNC]]
-)
+@pytest.mark.parametrize(("face", "name"), [(Candidate, "on_elected"), *[(face, "on_leader_changed") for face in SYNC]])
 def test_refuses_a_coroutine_function_where_none_can_run(face: Callable[..., Any], name: str) -> None:
     """
     The sync faces have no loop to run a coroutine on, and name the face that has.

@@ -52,7 +52,8 @@ def callback_failed(_sim: Simulation, candidate: Candidate) -> None:
     @candidate.on_elected
     def fails(term: Term) -> None:
         if term.token == 1:
-            raise OSError("disk full")
+            msg = "disk full"
+            raise OSError(msg)
 
 
 ENDS: dict[DemotionCause, Callable[[Simulation, Candidate], None]] = {
@@ -237,7 +238,7 @@ def test_a_wiped_store_is_led_again(sim: Simulation, caplog: pytest.LogCaptureFi
     assert again is not None
 
     assert (C.SESSION_LOST, term.token + 1) == (term.cause, again.token)
-    assert ["token_reset"] == [record.reason for record in candidate.history if record.dest == "leader" and record.reason]
+    assert ["token_reset"] == [record.reason for record in candidate.history if record.reason]
     assert any(record.message.startswith("leadership.token_reset") for record in caplog.records)
 
 

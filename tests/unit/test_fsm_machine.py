@@ -305,7 +305,7 @@ def test_a_transition_is_silent_at_info(caplog: pytest.LogCaptureFixture) -> Non
     assert [] == caplog.records
 
 
-ROWS = list(CANDIDATE.table)
+ROWS: list[Any] = list(CANDIDATE.table)
 START = next(row for row in ROWS if (row.source, row.trigger) == (CandidateState.IDLE, CandidateTrigger.STOP))
 GUARDED = next(row for row in ROWS if row.guard is not None)
 

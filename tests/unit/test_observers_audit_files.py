@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +263,47 @@ def test_folder_that_vanishes_costs_records_not_elections(tmp_path: Path, caplog
     assert (3, a_record().at.isoformat(), "boot-1") == (gap["lost"], gap["since"], gap["boot"])
     said = [record.getMessage().split()[0] for record in caplog.records]
     assert ["leadership.audit_failed", "leadership.audit_resumed"] == said
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_name_that_became_something_else_costs_records(make: Callable[[Path], None], tmp_path: Path) -> None:
+    """
+    Where a folder or a pipe has taken the file's name, nothing is written into it and nothing waits for it.
+    """
+    path = tmp_path / "audit.jsonl"
+    audit = AuditLog(path)
+    make(path)
+    audit.submit(a_record())
+    audit.close()
+
+    assert 1 == audit.failures
+
+
+def test_file_that_is_another_at_each_look_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    On a file system whose files do not keep their numbers, writing fails with a reason instead of turning for ever.
+    """
+    errors: list[BaseException | None] = []
+    monkeypatch.setattr(_audit_file.AuditFile, "_size", lambda _: None)
+    audit = AuditLog(tmp_path / "audit.jsonl")
+    audit.submit(a_record(), errors.append)
+    audit.close()
+
+    assert ["another one at each look" in str(error) for error in errors] == [True]
+
+
+@pytest.mark.parametrize("first", ["", "half a line", "[]", '{"file":"x"}', '{"file":-1}'])
+def test_full_file_without_a_header_is_rotated(first: str, tmp_path: Path) -> None:
+    """
+    A file whose first line is damaged counts as the first one.
+    """
+    path = tmp_path / "audit.jsonl"
+    path.write_text(first + "\n" + "x" * 5000)
+    with AuditLog(path, rotate_bytes=4096) as audit:
+        audit.submit(a_record())
+
+    assert [(1, f"{path}.1")] == siblings(str(path))
+    assert 2 == next(read([path])).fields["file"]
 
 
 def test_gap_is_told_at_close(tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_an_operator_asks_the_leader_of_a_term(sim: Simulation) -> None:
     """
     A request at the store that names the term's token is carried out by its leader, and by nobody else.
     """
-    candidate, term = leading(sim)
+    _candidate, term = leading(sim)
     other = Candidate(sim.store, "jobs", node="b")
     other.start()
     sim.advance(1.0)
@@ -317,5 +317,3 @@ def test_everybody_is_told(sim: Simulation) -> None:
 
     assert [("leader", "resigned", "told")] == [(r.source, r.cause, r.reason) for r in candidate.history if r.reason]
     assert ["following", "vacant", "following"] == path(follower)[-3:]
-
-

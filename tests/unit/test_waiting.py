@@ -57,7 +57,13 @@ def test_wait_elected_returns_none_after_a_stop(sim: Simulation, candidate: Cand
     One that waits without limit is released by the stop of another thread.
     """
     candidate.start()
-    sim._world.loop.call_later(5.0, lambda: candidate.stop(timeout=0.0) if False else candidate._driver.request_stop())  # type: ignore[union-attr]
+    sim.advance(1.0)
+
+    @rival.on_elected
+    def stop_it(_term: Term) -> None:
+        sim.sleep(4.0)
+        candidate.stop()
+
     assert candidate.wait_elected() is None
     assert 5.0 <= sim.now < 5.1
     assert rival.is_leader
@@ -120,16 +126,17 @@ def test_wait_leader_does_not_take_a_stale_view(sim: Simulation, rival: Candidat
     follower = Follower(sim.store, "jobs")
     follower.start()
     follower.wait_leader()
-    sim.fault("down")
+    sim.fault("partition", node="")
     sim.advance(30.0)
     assert (True, "rival") == (follower.is_stale, follower.leader and follower.leader.node)
     assert follower.wait_leader(timeout=5.0) is None
-    rival.start()
+    rival.resign(cool_down=0.0)
+    rival.wait_elected()
     sim.heal()
 
     leader = follower.wait_leader(timeout=30.0)
     assert leader is not None
-    assert leader.token > 1
+    assert 2 == leader.token
 
 
 # -- elections ----------------------------------------------------------------------------------------------------
@@ -251,7 +258,7 @@ def test_elections_shows_the_deadline(sim: Simulation, candidate: Candidate) -> 
 
 
 def names(leaders: Iterator[Leader | None], number: int) -> list[str | None]:
-    return [None if leader is None else leader.node for leader, _ in zip(leaders, range(number), strict=False)]
+    return [None if leader is None else leader.node for _, leader in zip(range(number), leaders, strict=False)]
 
 
 def test_leaders_begins_with_the_truth(sim: Simulation, rival: Candidate) -> None:
@@ -289,7 +296,7 @@ def test_leaders_ends_at_the_stop(sim: Simulation, rival: Candidate) -> None:
     @follower.on_leader_changed
     def read(_leader: Leader | None) -> None:
         if not seen:
-            seen.extend(leader and leader.node for leader in follower.leaders())
+            seen.extend(None if leader is None else leader.node for leader in follower.leaders())
 
     follower.start()
     sim.advance(1.0)

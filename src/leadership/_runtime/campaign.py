@@ -49,12 +49,12 @@ class Campaign:
         self.session = None
         self._acquiring = self._again = False
 
-    def saw(self, holder: Holder, *, confirmed: bool) -> None:
+    def saw(self, holder: Holder) -> None:
         """
         Somebody else's entry was seen to lead.
         """
         if holder.session != self._driver.ctx.session:
-            self._highest = holder.token if confirmed else max(self._highest, holder.token)
+            self._highest = max(self._highest, holder.token)
 
     def ask(self) -> None:
         """

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from leadership._runtime.campaign import Campaign
@@ -94,7 +94,7 @@ class CandidateDriver(Driver[CandidateContext]):
             election,
             node,
             Subscriptions(),
-            backoff=settings.backoff,
+            backoff=replace(settings.backoff, retries=None),  # it lives as long as the candidate
             reread=settings.ttl,
             log=False,
             history=History(),
@@ -136,6 +136,13 @@ class CandidateDriver(Driver[CandidateContext]):
         return grace + self.settings.ttl
 
     @property
+    def timing(self) -> Timing:
+        """
+        What its TTL means on its store.
+        """
+        return self.settings.timing
+
+    @property
     def renewal_overdue(self) -> bool:
         """
         It leads, and the last renewal was not acknowledged. Any thread.
@@ -162,20 +169,20 @@ class CandidateDriver(Driver[CandidateContext]):
         Ask it to stand. Any thread.
         """
         self.wanted = True
-        self.engine.post(self.start)
+        self.ask(self.start)
 
     def request_stop(self, reason: str | None = None) -> None:
         """
         Ask it to leave the contest. Any thread.
         """
         self.wanted = False
-        self.engine.post(self.stop, reason)
+        self.ask(self.stop, reason)
 
     def request_resign(self, reason: str | None, cool_down: float | None, settled: threading.Event) -> None:
         """
         Ask it to step down and stand again; `settled` is set when its entry is released. Any thread.
         """
-        self.engine.post(self._fire_resign, reason, cool_down, settled)
+        self.ask(self._fire_resign, reason, cool_down, settled)
 
     # -- the engine's thread ------------------------------------------------------------------------------------
 
@@ -190,7 +197,7 @@ class CandidateDriver(Driver[CandidateContext]):
             driver
             for driver in self.engine.drivers
             if isinstance(driver, CandidateDriver)
-            and driver.store is self.store
+            and (driver.store is self.store or driver.store.url == self.store.url != "memory://")
             and (driver.election, driver.node) == (self.election, self.node)
         ]
         if rivals:
@@ -211,6 +218,7 @@ class CandidateDriver(Driver[CandidateContext]):
         self.error, self.failures, self.cool_down = None, 0, None
         self.callbacks_awaited = self.restart = False
         self.follower.start()
+        self.describe_to_audits()
         self.fire(Event(T.START, self.engine.now()))
 
     def stop(self, reason: str | None) -> None:
@@ -329,8 +337,10 @@ class CandidateDriver(Driver[CandidateContext]):
         fact = event.fact
         if fact is Fact.LEADER_OBSERVED and event.holder is not None:
             holder = event.holder
-            self.campaign.saw(holder, confirmed=confirmed)
+            self.campaign.saw(holder)
             self.fire(Event(T.LEADER_OBSERVED, now, token=holder.token, session=holder.session, confirmed=confirmed))
+        elif fact is Fact.LEASE_EXPIRED and event.token is not None and event.token == self.ctx.token:
+            self.session_fact(T.SESSION_LOST, event.error)  # time's deed, not somebody's
         elif fact in (Fact.KEY_DELETED, Fact.LEASE_EXPIRED):
             self.fire(Event(T.KEY_DELETED, now, token=event.token, revision=event.revision))
         elif fact is Fact.VACANT_OBSERVED:

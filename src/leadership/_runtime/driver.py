@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -21,7 +23,7 @@ from leadership.fsm.row import Disposition
 from leadership.observers.audit import AuditLog
 from leadership.observers.history import History
 from leadership.observers.log import LogObserver
-from leadership.store import Store
+from leadership.store import Store, Timing
 from leadership.term import Leader
 
 if TYPE_CHECKING:
@@ -90,6 +92,8 @@ class Driver(Generic[C]):
         self.renewals = 0
         self.ignored = 0
         self._seq = 0
+        self._asked: deque[None] = deque()
+        """One for each request that has yet to be carried out; any thread appends and looks, which is atomic."""
         self.lane = engine.lane()
 
     # -- asked by any thread ------------------------------------------------------------------------------------
@@ -100,6 +104,28 @@ class Driver(Generic[C]):
         Nothing is under way. Any thread.
         """
         return self.ctx.state is self.machine.initial
+
+    @property
+    def is_over(self) -> bool:
+        """
+        It came to its end, nobody wants it to go on, and no request is on its way. Any thread.
+        """
+        return self.is_idle and not self.wanted and not self._asked
+
+    def ask(self, request: Callable[..., None], *args: Any) -> None:
+        """
+        Have a request carried out on the engine's thread. Any thread; in a forked child nobody is left to ask.
+        """
+        if os.getpid() == self.engine.pid:
+            self._asked.append(None)
+            self.engine.post(self._carry_out, request, *args)
+
+    def _carry_out(self, request: Callable[..., None], *args: Any) -> None:
+        try:
+            request(*args)
+        finally:
+            self._asked.popleft()
+            self.notify_changed()
 
     @property
     @abstractmethod
@@ -134,6 +160,7 @@ class Driver(Generic[C]):
         """
         self.ctx = type(self.ctx)()
         self.wanted = False
+        self._asked.clear()
         self.changed.forked()
 
     # -- firing -------------------------------------------------------------------------------------------------
@@ -236,6 +263,28 @@ class Driver(Generic[C]):
         Hand a record to an audit, which never drops one.
         """
         audit.submit(record)
+
+    @property
+    def timing(self) -> Timing | None:
+        """
+        What its TTL means; None for a follower.
+        """
+        return None
+
+    def describe(self, audit: AuditLog) -> None:
+        """
+        Tell an audit whose records will come.
+        """
+        timing = {} if self.timing is None else self.timing.as_dict()
+        audit.header(incarnation=self.incarnation, election=self.election, node=self.node, timing=timing)
+
+    def describe_to_audits(self) -> None:
+        """
+        Tell all audits, before the first record after a start.
+        """
+        for observer in self.subscriptions.observers:
+            if isinstance(observer, AuditLog):
+                self.describe(observer)
 
     def report(self, error: BaseException) -> None:
         """

@@ -19,6 +19,7 @@ import random
 import sys
 import threading
 import uuid
+import weakref
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from functools import partial
@@ -229,6 +230,14 @@ class ThreadEngine(Engine):
         self._exit_jobs: ExitJobs | None = None
         self._thread = threading.Thread(target=self._run, name="leadership-engine", daemon=True)
         self._thread.start()
+        self.stores: weakref.WeakSet[Store] = weakref.WeakSet()
+
+    def post(self, fn: Callable[..., None], *args: Any) -> None:
+        """
+        Have `fn` called on the engine's thread. In a forked child there is none, and the parent's must not be woken.
+        """
+        if os.getpid() == self.pid:
+            super().post(fn, *args)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
@@ -265,6 +274,9 @@ class ThreadEngine(Engine):
         """
         if os.getpid() != self.pid:
             return  # a forked child holds nothing
+        asked = threading.Event()
+        self.post(asked.set)
+        asked.wait(1.0)  # a start that was asked for before is carried out, so that it can be stopped
         users = [driver for driver in tuple(self.drivers) if driver.store is store]
         for driver in users:
             driver.request_stop()
@@ -289,8 +301,7 @@ class ThreadEngine(Engine):
         self._exit_jobs.run_until(
             lambda: all(driver.is_idle for driver in users), max((driver.patience for driver in users), default=0.0)
         )
-        stores = {id(keeper.store): keeper.store for keeper in self.keepers}
-        for store in stores.values():
+        for store in tuple(self.stores):
             store.closed = True
             future = asyncio.run_coroutine_threadsafe(self.close_store(store), self.loop)
             with contextlib.suppress(Exception):
@@ -320,6 +331,7 @@ def engine_for(store: Store) -> Engine:
         engine = _engine
     if store.closer is None:
         store.closer = partial(engine.close_store_and_wait, store)
+        engine.stores.add(store)
     return engine
 
 

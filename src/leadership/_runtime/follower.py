@@ -126,14 +126,14 @@ class FollowerDriver(Driver[FollowerContext]):
         Ask it to follow. Any thread.
         """
         self.wanted = True
-        self.engine.post(self.start)
+        self.ask(self.start)
 
     def request_stop(self) -> None:
         """
         Ask it to stop. Any thread.
         """
         self.wanted = False
-        self.engine.post(self.stop)
+        self.ask(self.stop)
 
     # -- the engine's thread ------------------------------------------------------------------------------------
 
@@ -143,13 +143,13 @@ class FollowerDriver(Driver[FollowerContext]):
         """
         if not self.is_idle:
             return
-        self.wanted = True
         if self._listener is None:  # one inside a candidate is started and stopped by it
             self.engine.drivers.add(self)
         self.error = None
         self.ctx.failed_for_good = False
         self._failures = self._watch_failures = 0
         self._announced = None
+        self.describe_to_audits()
         self.fire(Event(T.START, self.engine.now()))
         self._arm_reread()
 

@@ -164,7 +164,7 @@ def acquire(database: Database, session: str, entry: Entry, until: float) -> tup
         block_begins = _Counter(database, connection).left(entry.above) < LOW
     if _is_anothers(view[name], session):
         return Reply(Outcome.REFUSED, holder=view[name].holder), view
-    removed: str | None = None
+    removed: list[str] = []
     with database.writing(until, durable=block_begins) as connection:
         own = connection.execute(f"{_SESSIONS} WHERE id = ?", (session,)).fetchone()
         tenure = None if own is None or own[5] <= now() else judge(database, own)
@@ -174,20 +174,21 @@ def acquire(database: Database, session: str, entry: Entry, until: float) -> tup
         if _is_anothers(view[name], session):
             return Reply(Outcome.REFUSED, holder=view[name].holder), view
         row = connection.execute("SELECT token, session, key FROM elections WHERE name = ?", (name,)).fetchone()
-        if row is not None and row[1:] == (session, entry.key):
-            return Reply(Outcome.DONE, token=row[0]), view
+        newest, before, key = (0, None, None) if row is None else row
+        if (before, key) == (session, entry.key):
+            return Reply(Outcome.DONE, token=newest), view
         changed = [name]
-        if view[name].lapsed is not None:
-            removed = row[1]
-            changed = _held(connection, removed)
-            connection.execute("DELETE FROM sessions WHERE id = ?", (removed,))
+        if before not in (None, session):
+            removed.append(before)
+            changed = _held(connection, before)
+            connection.execute("DELETE FROM sessions WHERE id = ?", (before,))
         counter = _Counter(database, connection)
         lost = counter.has_lost(entry.above)
         token = counter.next(entry.above, block_begins=block_begins)
         metadata = None if entry.metadata is None else json.dumps(dict(entry.metadata))
         connection.execute(_TAKE, (name, token, session, entry.key, entry.node, metadata))
-    if removed is not None:
-        _forget(database, removed)
+    for other in removed:
+        _forget(database, other)
     database.highest = token
     database.ringer.tell(changed)
     held = Holder(entry.node, token, session, dict(entry.metadata or {}))

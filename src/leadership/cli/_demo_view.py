@@ -116,7 +116,7 @@ class RichView:
     def live(self) -> AbstractContextManager[object]:
         from rich.live import Live
 
-        self._live = Live(self._table(), console=self._console, refresh_per_second=10)
+        self._live = Live(self._table(), console=self._console, auto_refresh=False)
         return self._live
 
     def _table(self) -> Table:
@@ -140,4 +140,4 @@ class RichView:
     def node(self, name: str, pid: int, state: str, token: int | None = None) -> None:
         self._nodes[name] = (pid, state, token)
         if self._live is not None:
-            self._live.update(self._table())
+            self._live.update(self._table(), refresh=True)

@@ -39,7 +39,7 @@ SIGHUP, SIGUSR1 and SIGUSR2 are passed on; a SIGHUP that comes when no CMD runs 
 
 A lease cannot fence what CMD has sent elsewhere before it died: hand LEADERSHIP_TOKEN to what it writes to.
 """
-_URL: Final = "sqlite:////path, memory://name, consul://host, etcd://host, zookeeper://host"
+_URL: Final = "such as sqlite:////var/lib/app/election.db"
 
 
 class Parser(argparse.ArgumentParser):
@@ -75,35 +75,52 @@ def parse(argv: list[str]) -> argparse.Namespace:
             subparsers["run"].error(f"{missing}: say what to run, as in: leadership run {args.election} -- ./job")
         args.command = command
     if hasattr(args, "store") and not args.store:
-        subparsers[args.subcommand].error(f"no store: give --store URL ({_URL}), or set LEADERSHIP_STORE")
+        subparsers[args.subcommand].error(f"no store: give --store URL, {_URL}, or set LEADERSHIP_STORE")
     return args
 
 
-def _parser() -> tuple[Parser, dict[str, Parser]]:
-    parser = Parser(prog="leadership", description="Leader election whose every transition can be seen.")
-    parser.add_argument("--version", action="version", version=f"leadership {version('leadership')}")
-    commands = parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
-    subparsers: dict[str, Parser] = {}
+class Subparsers(dict[str, Parser]):
+    """
+    The subcommands' parsers by name.
+    """
 
-    def add(name: str, module: str, about: str, *, description: str | None = None, epilog: str = STATUSES) -> Parser:
-        subparsers[name] = commands.add_parser(
+    def __init__(self, parser: Parser) -> None:
+        super().__init__()
+        self._commands = parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
+
+    def add(self, name: str, module: str, about: str, *, description: str = "", epilog: str = STATUSES) -> Parser:
+        """
+        One more, that `leadership.cli.<module>` carries out.
+        """
+        self[name] = self._commands.add_parser(
             name,
             help=about,
             description=description or f"{about[0].upper()}{about[1:]}.",
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        subparsers[name].set_defaults(module=module)
-        return subparsers[name]
+        self[name].set_defaults(module=module)
+        return self[name]
 
-    demo = add("demo", "demo", "watch three processes elect a leader, lose it, and elect another")
+
+def _parser() -> tuple[Parser, Subparsers]:
+    parser = Parser(prog="leadership", description="Leader election whose every transition can be seen.")
+    parser.add_argument("--version", action="version", version=f"leadership {version('leadership')}")
+    subparsers = Subparsers(parser)
+    demo = subparsers.add("demo", "demo", "watch three processes elect a leader, lose it, and elect another")
     demo.add_argument("--plain", action="store_true", help="plain lines, also on a terminal")
+    _add_run(subparsers)
+    _add_look(subparsers)
+    _add_read(subparsers)
+    return parser, subparsers
 
-    run = add("run", "run", "run CMD while leading", description=ABOUT_RUN, epilog=STATUSES_OF_RUN)
+
+def _add_run(subparsers: Subparsers) -> None:
+    run = subparsers.add("run", "run", "run CMD while leading", description=ABOUT_RUN, epilog=STATUSES_OF_RUN)
     run.usage = "leadership run ELECTION --store URL [options] -- CMD [ARG …]"
     _election(run)
     run.add_argument("--node", metavar="N", help="the name to stand under (default: host:pid)")
-    run.add_argument("--ttl", type=seconds, default=15.0, metavar="S", help="seconds that a lease lasts (default: 15)")
+    _ttl(run)
     run.add_argument(
         "--grace", type=seconds, metavar="S", help="seconds from SIGTERM to SIGKILL (default: what the lease allows)"
     )
@@ -111,42 +128,48 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     run.add_argument("--once", action="store_true", help="do not stand again after a demotion: end with status 75")
     run.add_argument("--audit", metavar="FILE", help="append each transition to FILE, as JSON lines")
 
-    follow = add("follow", "look", "print each change of leader until interrupted")
+
+def _add_look(subparsers: Subparsers) -> None:
+    follow = subparsers.add("follow", "look", "print each change of leader until interrupted")
     _election(follow)
     _json(follow)
-
-    status = add("status", "look", "say who leads; exit status 0 if anybody does")
+    status = subparsers.add("status", "look", "say who leads; exit status 0 if anybody does")
     _election(status)
     status.add_argument("--node", metavar="N", help="exit status 0 only if N leads")
     _timeout(status, 5)
     _json(status)
-
-    resign = add("resign", "look", "ask the leader to resign, and wait until its term is over")
+    resign = subparsers.add("resign", "look", "ask the leader to resign, and wait until its term is over")
     _election(resign)
     resign.add_argument("--reason", metavar="R", help="is recorded, and told to the leader")
     _timeout(resign, 60)
     _json(resign)
 
-    explain = add("explain", "explain", "say what a TTL means on a store, before anything starts")
-    _store(explain)
-    explain.add_argument("--ttl", type=seconds, default=15.0, metavar="S", help="seconds (default: 15)")
-    _json(explain)
 
-    diagram = add("diagram", "diagram", "draw a machine")
+def _add_read(subparsers: Subparsers) -> None:
+    explain = subparsers.add("explain", "explain", "say what a TTL means on a store, before anything starts")
+    _store(explain)
+    _ttl(explain)
+    _json(explain)
+    diagram = subparsers.add("diagram", "diagram", "draw a machine")
     diagram.add_argument("kind", choices=("candidate", "follower"))
     diagram.add_argument("--format", choices=("mermaid", "dot", "svg", "png"), default="mermaid")
     diagram.add_argument("--output", metavar="FILE", help="write to FILE instead of stdout")
     diagram.add_argument("--audit", nargs="+", default=(), metavar="FILE", help="count the transitions of these audits")
-
-    audit = add("audit", "audit", "read audit files")
-    shows = audit.add_subparsers(dest="action", metavar="ACTION", required=True)
-    show = shows.add_parser("show", help="print the transitions of several audits in order")
+    actions = subparsers.add("audit", "audit", "read audit files").add_subparsers(
+        dest="action", metavar="ACTION", required=True
+    )
+    show = actions.add_parser("show", help="print the transitions of several audits in order")
     show.add_argument("files", nargs="+", metavar="FILE")
     show.add_argument("--election", metavar="E", help="of this election only")
     show.add_argument("--node", metavar="N", help="of this node only")
     show.add_argument("--rotated", action="store_true", help="also the rotated files of each")
     _json(show)
-    return parser, subparsers
+
+
+def _ttl(parser: Parser) -> None:
+    parser.add_argument(
+        "--ttl", type=seconds, default=15.0, metavar="S", help="seconds that a lease lasts (default: 15)"
+    )
 
 
 def _election(parser: Parser) -> None:
@@ -159,7 +182,7 @@ def _store(parser: Parser) -> None:
         "--store",
         default=os.environ.get("LEADERSHIP_STORE"),
         metavar="URL",
-        help=f"{_URL} (default: the environment's LEADERSHIP_STORE)",
+        help=f"{_URL}; LEADERSHIP_STORE in the environment is its default",
     )
 
 

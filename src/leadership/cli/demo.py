@@ -121,7 +121,7 @@ class Demo:
         leader = self.resign(leader)
         self.rest()
         self.view.say("\nthe end: those who wait stop first, so that nobody is elected in passing", "bold")
-        for name in sorted(self.nodes, key=lambda name: name == leader["node"]):
+        for name in sorted(NODES, key=lambda name: name == leader["node"]):
             self.stop(name)
 
     def kill(self, leader: Record) -> Record:
@@ -221,9 +221,10 @@ class Demo:
         """
         SIGTERM, and its end.
         """
-        process = self.nodes.pop(name).process
+        process = self.nodes[name].process
         process.terminate()
         self.until(lambda record: record["node"] == name and record["dest"] == "idle", f"{name} has stopped")
+        del self.nodes[name]  # from now on its end is no surprise
         process.wait(PATIENCE)
 
     def end(self) -> None:

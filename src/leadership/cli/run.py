@@ -207,7 +207,7 @@ class Runner:
         return None if self.wait is None else _clock.now() + self.wait
 
     def _not_elected(self) -> int:
-        if self.candidate.is_stale:
+        if self._trouble and (self.candidate.is_stale or self.candidate.leader is None):
             say(f"{self.candidate.election}: not elected in time, and the store does not answer: {self._trouble}")
             return Exit.UNAVAILABLE
         say(f"{self.candidate.election}: not elected in time (--wait {self.wait})")

@@ -4,9 +4,8 @@ The record of one committed transition: what observers receive.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from leadership.fsm.row import DemotionCause
@@ -59,15 +58,28 @@ class Transition:
         """
         The record as JSON-able values: time as RFC 3339 text, enums as their words.
         """
-        out: dict[str, Any] = {}
-        for name in _NAMES:
-            value = getattr(self, name)
-            if isinstance(value, datetime):
-                value = value.isoformat()
-            elif isinstance(value, StrEnum):
-                value = value.value
-            out[name] = value
-        return out
-
-
-_NAMES = tuple(field.name for field in fields(Transition))
+        return {
+            "seq": self.seq,
+            "at": self.at.isoformat(),
+            "monotonic": self.monotonic,
+            "machine": self.machine,
+            "election": self.election,
+            "node": self.node,
+            "boot": self.boot,
+            "incarnation": self.incarnation,
+            "trigger": self.trigger,
+            "source": self.source,
+            "dest": self.dest,
+            "guard": self.guard,
+            "disposition": self.disposition,
+            "cause": None if self.cause is None else self.cause.value,
+            "reason": self.reason,
+            "error": self.error,
+            "term": self.term,
+            "token": self.token,
+            "attempt": self.attempt,
+            "revision": self.revision,
+            "lease_deadline": self.lease_deadline,
+            "duration": self.duration,
+            "renewals": self.renewals,
+        }

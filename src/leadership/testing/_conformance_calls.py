@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Awaitable, Callable
 
-from leadership.errors import ConfigError, LeadershipError
+from leadership.errors import ConfigError, LeadershipError, StoreRefused
 from leadership.store import MARGIN, Holder, Outcome, Store
 from leadership.testing._conformance_stage import Stage, Suite, broken, demand, scenario
 
@@ -131,6 +131,24 @@ class CallFacts(Suite):
         demand(store.guarantees.scope in scopes, f"guarantees.scope is one of {scopes}", store.guarantees)
         written = json.loads(json.dumps(store.guarantees.as_dict()))
         demand(written == store.guarantees.as_dict(), "guarantees can be written as JSON", written)
+
+    @scenario
+    async def test_many_begin_at_once(self, stage: Stage) -> None:
+        """
+        Stores that begin at the same moment on data that nobody has used yet are not in each other's way: none is
+        refused, and one leads.
+        """
+        stores = [stage.store() for _ in range(8)]
+        watches = [stage.watch(store, "job") for store in stores]
+        try:
+            sessions = await asyncio.gather(*(stage.session(store) for store in stores))
+        except StoreRefused as error:
+            broken("a store that begins while others do is refused nothing", repr(error))
+        token = await stage.take(sessions[0], stage.entry("job"))
+        for session in sessions[1:]:
+            await stage.refused(session, stage.entry("job"))
+        for heard in watches:
+            await heard.leader(token)
 
     @scenario
     async def test_cancelled_call_leaves_the_store_usable(self, stage: Stage) -> None:

@@ -203,6 +203,7 @@ class EntryFacts(Suite):
         demand(later > token, f"the token of a later term is greater than {token}", later)
         holder = await stage.holder(store, "job")
         demand(holder == Holder("bob", later, waiting.id, {}), "a read shows who leads now", holder)
+        await stage.watch(other, "job").leader(later)
         keys = {event.key for event in told.events if event.key is not None}
         demand(keys <= {claim.key}, f"a session is told the TURN of its own entries only ({claim.key})", told)
 

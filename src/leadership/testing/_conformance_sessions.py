@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from leadership.errors import LeadershipError
 from leadership.store import MARGIN, Fact, Holder, Outcome, Session, Store
@@ -169,10 +170,12 @@ class SessionFacts(Suite):
     @scenario
     async def test_calls_of_a_closed_store_fail(self, stage: Stage) -> None:
         """
-        After `aclose` each call of the store fails with a `LeadershipError`; its sessions renew and acquire nothing.
+        After `aclose` each call of the store fails with a `LeadershipError`; its sessions renew and acquire nothing,
+        and no call of theirs raises anything else.
         """
         store, other = stage.store(), stage.store()
-        session = await stage.session(store)
+        session, entry = await stage.session(store), stage.entry("job")
+        await stage.take(session, entry)
         await store.aclose()
 
         async def watch() -> None:
@@ -192,8 +195,11 @@ class SessionFacts(Suite):
             broken(f"{name} of a store that is closed raises a LeadershipError", answer)
         lost = await stage.is_refused(session.renew)
         demand(lost, "a session of a store that is closed is not renewed", "done")
-        lost = await stage.is_refused(lambda: session.acquire(stage.entry("job")))
-        demand(lost, "a session of a store that is closed acquires nothing", "done")
+        for again in (entry, stage.entry("job")):
+            lost = await stage.is_refused(partial(session.acquire, again))
+            demand(lost, "a session of a store that is closed acquires nothing", "done")
+        await stage.is_refused(lambda: session.release(entry))
+        await stage.is_refused(session.end)
         await stage.take(await stage.session(other), stage.entry("job"))
 
 

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from leadership import _clock
-from leadership.errors import LeadershipError
+from leadership.errors import LeadershipError, StoreUnavailable
 from leadership.store import MARGIN, Entry, Fact, Holder, Outcome, Reply, Session, Store, Watch, WatchEvent
 
 GONE = (Fact.KEY_DELETED, Fact.LEASE_EXPIRED)
@@ -183,12 +183,18 @@ class Stage:
 
     async def session(self, store: Store, ttl: float | None = None, told: Heard | None = None) -> Session:
         """
-        A session that outlasts the test, or one of that TTL.
+        A session that outlasts the test, or one of that TTL. A store may need more than one asking.
         """
-        asked = self.lease if ttl is None else ttl
-        session = await store.open_session(asked, told or self.hear())
-        demand(session.ttl >= asked, f"a session of at least the {asked:g} s that were asked for", session.ttl)
-        return session
+        asked, notify, deadline = self.lease if ttl is None else ttl, told or self.hear(), self.now() + self.soon
+        while True:
+            try:
+                session = await store.open_session(asked, notify)
+            except StoreUnavailable as error:
+                demand(self.now() < deadline, "a store that is there grants a session", repr(error))
+                await asyncio.sleep(0.01)
+            else:
+                demand(session.ttl >= asked, f"a session of at least the {asked:g} s that were asked for", session.ttl)
+                return session
 
     @staticmethod
     def entry(
@@ -282,7 +288,10 @@ class Stage:
         for watch in self._watches:
             watch.close()
         for store in self._stores:
-            await asyncio.wait_for(store.aclose(), self.soon)
+            try:
+                await asyncio.wait_for(store.aclose(), self.soon)
+            except TimeoutError:
+                broken(f"aclose returns within {self.soon:g} s", "it hangs")
         for heard in self._heard:
             demand(heard.astray is None, "notify is called on the event loop", heard)
 

@@ -44,6 +44,7 @@ class Simulation:
         )
         self.store: Store = self._stores.view("")
         """For `Candidate` and `Follower`."""
+        self.store.closer = self._stop_all
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -234,6 +235,16 @@ class Simulation:
         """
         holder = self._network.server.read(election)
         return None if holder is None else holder.node
+
+    def _stop_all(self) -> None:
+        """
+        `store.close()`: stop what uses the store.
+        """
+        users = [driver for engine in self._stores.engines.values() for driver in tuple(engine.drivers)]
+        for driver in users:
+            driver.request_stop()
+        for driver in users:
+            driver.wait_idle(driver.patience)
 
     # -- end ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,3 @@
+"""
+Benchmarks: `make bench`, or `python benchmarks/run.py`. Each part is a process of its own, and tells its rows.
+"""

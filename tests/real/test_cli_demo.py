@@ -1,0 +1,87 @@
+"""
+`leadership demo`, as a stranger sees it who pipes it into a file.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from cli_processes import PATIENCE, call, now
+
+pytestmark = pytest.mark.timeout(120)
+RUNS = 3
+"""A machine that is busy with other things may break a promise of 50 ms; one that breaks it every time is not busy."""
+
+
+@pytest.fixture(scope="module")
+def done() -> subprocess.CompletedProcess[str]:
+    """
+    A demo, from its beginning to its end.
+    """
+    for _ in range(RUNS):
+        began = now()
+        done = call("demo")
+        assert now() - began < PATIENCE
+        if "PROMISE BROKEN" not in done.stdout:
+            return done
+        assert 1 == done.returncode, "a broken promise is no success"
+    return done
+
+
+def test_demo_ends_well_by_itself(done: subprocess.CompletedProcess[str]) -> None:
+    """
+    Status 0, within 20 s, without a word on stderr.
+    """
+    assert (0, "") == (done.returncode, done.stderr), done.stdout
+
+
+def test_demo_keeps_its_promises(done: subprocess.CompletedProcess[str]) -> None:
+    """
+    A kill -9, a freeze and a resignation, each measured against what was promised for it.
+    """
+    kept = re.findall(
+        r"^  (kill -9|freeze|resignation) of (\w+) until (\w+) leads: .* promise kept$", done.stdout, re.MULTILINE
+    )
+    assert ["kill -9", "freeze", "resignation"] == [what for what, _, _ in kept]
+    assert all(old != new for _, old, new in kept)
+    assert [kept[0][2], kept[1][2]] == [kept[1][1], kept[2][1]], "each successor is the next one to lose the office"
+
+
+def test_demo_shows_each_transition(done: subprocess.CompletedProcess[str]) -> None:
+    """
+    Four terms with rising tokens; the causes of the two that ended by a record; everybody idle at the end.
+    """
+    lines = [line.split() for line in done.stdout.splitlines() if " → " in line]
+    moves = [(line[2], line[3], line[5], line[6], " ".join(line[7:])) for line in lines]
+    elected = [rest.split()[1] for _, _, dest, _, rest in moves if dest == "leader"]
+    assert ["1", "2", "3", "4"] == elected
+    causes = [rest.split()[3] for _, source, _, _, rest in moves if source == "leader"]
+    assert ["lease_expired", "resigned", "stopped"] == causes
+    assert ["making room"] == re.findall(r"cause resigned  \((.*?)\)", done.stdout)
+    assert {"amber", "birch", "cedar"} == {node for node, _, dest, _, _ in moves if dest == "idle"}
+
+
+def test_demo_draws_who_led(done: subprocess.CompletedProcess[str]) -> None:
+    """
+    A lane a node: in each the tokens of its terms, a cross for the kill, shading for the freeze.
+    """
+    lanes = re.findall(r"^  (?:amber|birch|cedar)  (.*)$", done.stdout, re.MULTILINE)
+    assert 3 == len(lanes)
+    assert ["1", "2", "3", "4"] == sorted(re.findall(r"\d", "".join(lanes)))
+    assert 1 == "".join(lanes).count("✗")
+    assert 1 == sum("▒" in lane for lane in lanes)
+
+
+def test_demo_names_files_that_can_be_read(done: subprocess.CompletedProcess[str]) -> None:
+    """
+    The audits and the picture that it names exist, and the audits tell the same terms.
+    """
+    audits = re.findall(r"^  (/\S+\.jsonl)$", done.stdout, re.MULTILINE)
+    assert 3 == len(audits)
+    shown = call("audit", "show", *audits)
+    assert 4 == shown.stdout.count("campaigning → leader")
+    (picture,) = re.findall(r"^  (/\S+\.mmd) ", done.stdout, re.MULTILINE)
+    assert "acquired ×4" in Path(picture).read_text(encoding="utf-8")
