@@ -146,22 +146,22 @@ class _Worker:
 
     def follow(self, election: str) -> None:
         """
-        Tells `watched` by a raw watch, and `followed` by a `Follower` on the same store.
+        Tells `followed` by a `Follower`, and when a raw watch on the same store had told the same.
         """
         store = self.connected()
+        watched: dict[int, float] = {}
 
-        def watched(event: WatchEvent) -> None:
-            at = now()
+        def notify(event: WatchEvent) -> None:
             if event.fact is Fact.LEADER_OBSERVED and event.holder is not None:
-                self.tell("watched", at, token=event.holder.token)
+                watched.setdefault(event.holder.token, now())
+
+        def watch() -> None:
+            self._watch = store.watch(election, notify)
 
         def followed(leader: Leader | None) -> None:
             at = now()
             if leader is not None:
-                self.tell("followed", at, token=leader.token)
-
-        def watch() -> None:
-            self._watch = store.watch(election, watched)
+                self.tell("followed", at, token=leader.token, watched=watched[leader.token])
 
         engine_for(store).post(watch)
         follower = Follower(store, election)

@@ -195,45 +195,43 @@ class _Child:
         A process that inherits the locks, as a guard does.
         """
         fds = [fd for session in self.sessions.values() for fd in session.liveness_fds()]
-        self.heirs.append(subprocess.Popen(["sleep", "60"], pass_fds=fds))
+        self.heirs.append(subprocess.Popen(["sleep", "60"], pass_fds=fds, stdout=subprocess.DEVNULL))
         return {"pid": self.heirs[-1].pid}
 
-    async def do_fork(self) -> dict[str, Any]:
+    async def do_fork(self, *, busy: bool = False) -> dict[str, Any]:
         """
-        A forked child that tries the inherited store, then one of its own, then lives on.
+        A forked child that tries the inherited store, then one of its own; `busy`: while a job is under way.
         """
+        if busy:
+            began = threading.Event()
+            self.store._worker.submit(lambda _database: (began.set(), time.sleep(2.0)), lambda _result, _error: None)
+            began.wait()
         pid = os.fork()
         if pid == 0:
-            self.fork_child()
+            try:
+                asyncio._set_running_loop(None)  # type: ignore[attr-defined]  # the parent's, which is not ours
+                asyncio.new_event_loop().run_until_complete(self.be_a_child())
+                time.sleep(60)
+            finally:
+                os._exit(0)
         return {"pid": pid}
 
-    def fork_child(self) -> None:
+    async def be_a_child(self) -> None:
+        told = {"inherited": "", "own": ""}
         try:
-            with contextlib.suppress(Exception):
-                asyncio.set_event_loop(None)
-            asyncio._set_running_loop(None)  # type: ignore[attr-defined]  # the parent's, which is not ours
-
-            async def try_inherited() -> str:
-                await self.store.read(["e"])
-                return ""
-
-            try:
-                told = asyncio.new_event_loop().run_until_complete(try_inherited())
-            except LeadershipError as error:
-                told = f"{type(error).__name__}: {error}"
-            self.tell("child", inherited=told, locks=[s.liveness_fds() for s in self.sessions.values()])
-
-            async def read_anew() -> None:
-                store = SqliteStore(self.path)
-                holder = (await store.read(["e"]))["e"]
-                session = await store.open_session(5.0, self.notify)
-                reply = await session.acquire(Entry("child", "child", "k"))
-                self.tell("child_own", token=holder and holder.token, outcome=reply.outcome.value)
-
-            asyncio.new_event_loop().run_until_complete(read_anew())
-            time.sleep(60)
-        finally:
-            os._exit(0)
+            await self.store.read(["e"])
+        except LeadershipError as error:
+            told["inherited"] = f"{type(error).__name__}: {error}"
+        try:
+            store = SqliteStore(self.path)
+        except LeadershipError as error:
+            told["own"] = str(error)
+        self.tell("child", locks=[session.liveness_fds() for session in self.sessions.values()], **told)
+        if not told["own"]:
+            holder = (await store.read(["e"]))["e"]
+            session = await store.open_session(30.0, self.notify)
+            reply = await session.acquire(Entry("child", "child", "k"))
+            self.tell("child_own", token=holder and holder.token, outcome=reply.outcome.value)
 
     async def do_contend(self, ttl: float, candidates: int = 1) -> None:
         """

@@ -22,7 +22,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -108,7 +108,10 @@ def api(of: str) -> str:
     name, *only = of.split()
     thing, definition = _find(name)
     if isinstance(definition, Definition):
-        return f"\n```py\n{_called(definition)}\n```\n\n{_prose(definition)}\n"
+        call = _called(definition)
+        if len(call) > int(COLUMNS):
+            call = _in_lines(definition.name, _arguments(definition.args)) + f" -> {_returned(definition)}"
+        return f"\n```py\n{call}\n```\n\n{_prose(definition)}\n"
     members = _members(thing)
     missing = set(only) - set(members)
     if missing:
@@ -116,7 +119,7 @@ def api(of: str) -> str:
         raise LookupError(message)
     parts = [_prose(definition), *_constructor(definition)]
     parts += [text for member, text in members.items() if not only or member in only]
-    return "\n" + "\n".join(parts) + "\n"
+    return "\n" + "\n".join(parts).rstrip() + "\n\n"
 
 
 def fields(of: str) -> str:
@@ -136,7 +139,7 @@ def _find(name: str) -> tuple[type, Any]:
     module, _, word = name.rpartition(".")
     thing = getattr(importlib.import_module(module), word)
     tree = ast.parse(inspect.getsource(sys.modules[thing.__module__]))
-    return thing, next(node for node in tree.body if getattr(node, "name", "") == word)
+    return thing, [node for node in tree.body if getattr(node, "name", "") == word][-1]  # behind its overloads
 
 
 def _constructor(definition: ast.ClassDef) -> Iterator[str]:
@@ -145,12 +148,14 @@ def _constructor(definition: ast.ClassDef) -> Iterator[str]:
     """
     for node in definition.body:
         if isinstance(node, Definition) and node.name == "__init__" and ast.get_docstring(node):
-            lines = "".join(f"    {argument},\n" for argument in _arguments(node.args))
-            yield f"```py\n{definition.name}(\n{lines})\n```\n\n{_prose(node)}"
+            yield f"```py\n{_in_lines(definition.name, _arguments(node.args))}\n```\n\n{_prose(node)}"
     annotated = [node for node in definition.body if isinstance(node, ast.AnnAssign)]
     if annotated and all(node.value for node in annotated):
-        lines = "".join(f"    {ast.unparse(node)},\n" for node in annotated)
-        yield f"```py\n{definition.name}(\n{lines})\n```\n"
+        yield f"```py\n{_in_lines(definition.name, map(ast.unparse, annotated))}\n```\n"
+
+
+def _in_lines(name: str, arguments: Iterable[str]) -> str:
+    return f"{name}(\n" + "".join(f"    {argument},\n" for argument in arguments) + ")"
 
 
 def _members(thing: type) -> dict[str, str]:
@@ -282,8 +287,8 @@ def _item(head: str, text: str) -> str:
     """
     A member as an item of a list, whatever is said of it.
     """
-    lines = text.strip().splitlines()
-    return "\n".join([f"- **`{head}`**" + ("  " if lines else ""), *(f"    {line}".rstrip() for line in lines), ""])
+    lines = ["", *text.strip().splitlines()] if text else []
+    return "\n".join([f"- **`{head}`**", *(f"    {line}".rstrip() for line in lines), ""])
 
 
 WRITERS: Final[Mapping[str, Callable[[str], str]]] = {

@@ -28,7 +28,7 @@ DONE = "\x1e"
 VOLATILE = (
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)?"), "<time>"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "<id>"),
-    (re.compile(r"((?:monotonic|lease_deadline|lease_remaining|duration)'?\"?[=:] ?)[\d.]+"), r"\1<seconds>"),
+    (re.compile(r"((?:monotonic|lease_deadline|lease_remaining|duration)'?\"?[=:] ?)[\d.e-]+"), r"\1<seconds>"),
     (re.compile(r"\d+\.\d{3,}"), "<number>"),
     (re.compile(r"  +"), " "),
 )

@@ -203,6 +203,23 @@ def test_boundaries_are_accepted(arguments: dict[str, Any]) -> None:
     assert arguments == {name: getattr(backoff, name) for name in arguments}
 
 
+@pytest.mark.xfail(
+    reason="numbers that no float can hold, or whose quotient none can, are accepted", raises=OverflowError
+)
+@pytest.mark.parametrize(
+    "arguments", [{"initial": 10**400}, {"maximum": 10**400}, {"initial": 1e-310}], ids=["large", "larger", "tiny"]
+)
+def test_what_is_accepted_can_be_computed(arguments: dict[str, Any]) -> None:
+    """
+    An absurd number is refused at once with a typed error, or else it never overflows later, inside the engine.
+    """
+    try:
+        backoff = Backoff(**arguments)
+    except ConfigError:
+        return
+    assert math.isfinite(backoff.ceiling(10**6, ttl=15.0))
+
+
 def test_it_cannot_be_changed() -> None:
     """
     A backoff is validated once and frozen.

@@ -54,6 +54,8 @@ class SessionKeeper:
         self._opening = False
         self._renewing = False
         self._overdue = False
+        self._trouble: LeadershipError | None = None
+        """What the last renewal failed by."""
         self._ended: list[Session] = []
         """Sessions that are over for us and may live at the store."""
         self._doubts: dict[str, _Doubt] = {}
@@ -158,7 +160,7 @@ class SessionKeeper:
                 error = StoreUnavailable(f"a session of {session.ttl:g} s was granted later than it lasts")
                 session, reply = None, Reply(Outcome.UNKNOWN, error=error)
             else:
-                self.session, self.deadline, self._overdue = session, deadline, False
+                self.session, self.deadline, self._overdue, self._trouble = session, deadline, False, None
                 self._arm(sent)
         waiting, self._waiting = self._waiting, []
         for done in waiting:
@@ -219,7 +221,7 @@ class SessionKeeper:
         elif reply.outcome is Outcome.REFUSED and not reply.fatal:
             self._lose(reply.error)
         else:
-            self._overdue = True
+            self._overdue, self._trouble = True, reply.error
             self.engine.say(
                 logging.WARNING,
                 "leadership.renewal_failed",
@@ -264,7 +266,8 @@ class SessionKeeper:
         assert session is not None  # noqa: S101 - for the type checker
         self._drop(session)
         self._ended.append(session)
-        error = StoreUnavailable(f"no renewal was acknowledged within {session.ttl * (1 - MARGIN):.3g} s")
+        last = "" if self._trouble is None else f"; the last one: {self._trouble}"
+        error = StoreUnavailable(f"no renewal was acknowledged within {session.ttl * (1 - MARGIN):.3g} s{last}")
         for driver in tuple(self.members.values()):
             driver.lease_expired(error)
 

@@ -69,8 +69,10 @@ def complaint(connection: sqlite3.Connection, path: str) -> str | None:
     """
     Why the database is none of ours; None if it is, or is empty.
     """
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    application, version, tables = connection.execute(
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)"
+        " FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
     if application == APPLICATION_ID and version == SCHEMA_VERSION:
         return None
     if application == APPLICATION_ID:
@@ -78,7 +80,7 @@ def complaint(connection: sqlite3.Connection, path: str) -> str | None:
             f"{path} was written by another version of leadership (schema {version}, this one knows {SCHEMA_VERSION}):"
             " let all processes use the same version, and a new file if need be"
         )
-    if application == 0 and version == 0 and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    if application == 0 and version == 0 and not tables:
         return None
     return f"{path} is a database of another program (application id {application}): name a file of its own"
 

@@ -52,7 +52,7 @@ def _problem_of_place(path: str) -> str | None:
     if os.path.isdir(path):
         return f"{path} is a directory: name a file in it, such as {os.path.join(path, 'leadership.db')}"
     if not os.path.isdir(folder):
-        return f"the folder {folder} of the database {path} does not exist: make it first"
+        return f"the folder {folder} of the database {path} does not exist or cannot be reached: make it first"
     system = network_file_system(folder)
     if system is not None:
         return (

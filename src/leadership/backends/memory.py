@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from leadership.checks import check_ttl
+from leadership.errors import ConfigError
 from leadership.store import (
     MARGIN,
     Entry,
@@ -272,6 +273,7 @@ class MemoryStore(Store):
         self.url = f"memory://{address}"
         self.server = _shared.setdefault(address, MemoryServer()) if address else MemoryServer()
         self._sessions: list[MemorySession] = []
+        self._ended = False
 
     def timing(self, ttl: float) -> Timing:
         """
@@ -283,6 +285,7 @@ class MemoryStore(Store):
         """
         Begin a lease.
         """
+        self._check_usable()
         session = MemorySession(self.server, ttl, notify)
         self._sessions = [known for known in self._sessions if known.id in self.server.leases]
         self._sessions.append(session)
@@ -292,18 +295,21 @@ class MemoryStore(Store):
         """
         Who leads each.
         """
+        self._check_usable()
         return {election: self.server.read(election) for election in elections}
 
     def watch(self, election: str, notify: Notify) -> Watch:
         """
         Tell what happens from now on.
         """
+        self._check_usable()
         return MemoryWatch(self.server.watch(election, notify))
 
     async def request_resign(self, election: str, token: int, reason: str | None) -> Reply:
         """
         Pass an operator's request on to the leader.
         """
+        self._check_usable()
         return self.server.request_resign(election, token, reason)
 
     async def aclose(self) -> None:
@@ -313,6 +319,12 @@ class MemoryStore(Store):
         for session in self._sessions:
             self.server.end(session.id)
         self._sessions.clear()
+        self._ended = True
+
+    def _check_usable(self) -> None:
+        if self._ended:
+            msg = f"the store {self.url} is closed: call connect() again"
+            raise ConfigError(msg)
 
 
 def memory_timing(ttl: float) -> Timing:

@@ -5,5 +5,6 @@ pytest is not imported.
 """
 
 from leadership.testing._simulation import Simulation, make_term
+from leadership.testing.conformance import StoreConformance
 
-__all__ = ["Simulation", "make_term"]
+__all__ = ["Simulation", "StoreConformance", "make_term"]
