@@ -37,6 +37,7 @@ def lives(pid):
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 say("start", os.getpid())
+say("guard", os.getppid())
 with open(sys.argv[1]) as file:
     for line in map(str.split, file):
         if line[:1] == ["start"] and line[-1] == "." and line[1] != token and lives(line[2]):
@@ -99,7 +100,9 @@ def running(*arguments: str, stderr: Path | None = None) -> Iterator[subprocess.
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()  # not read to its end: what escaped would hold it open
 
 
 def is_alive(pid: int) -> bool:
@@ -202,6 +205,6 @@ class Jobs:
         """
         Leave nothing behind.
         """
-        for pid in {pid for what, _, pid, _ in self.lines() if what == "start"}:
+        for pid in {pid for what, _, pid, _ in self.lines() if what in ("start", "guard")}:
             if is_alive(pid):
                 os.kill(pid, signal.SIGKILL)

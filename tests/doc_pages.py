@@ -69,13 +69,11 @@ def prose(page: Path) -> Iterator[tuple[int, str]]:
     """
     The lines of a page that are neither code nor generated, with their numbers.
     """
-    hidden = False
+    code = generated = False
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
         if line.startswith("```"):
-            hidden = not hidden
-        elif line.startswith("<!-- generated"):
-            hidden = True
-        elif line.startswith("<!-- end generated"):
-            hidden = False
-        elif not hidden:
+            code = not code
+        elif line.startswith(("<!-- generated", "<!-- end generated")):
+            generated = line.startswith("<!-- generated")
+        elif not code and not generated:
             yield number, line

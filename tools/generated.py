@@ -127,8 +127,9 @@ def fields(of: str) -> str:
     The fields of a record, as a table.
     """
     _, definition = _find(of)
-    escaped = ((name, type_.replace("|", "\\|"), said) for name, type_, said in _fields(definition))
-    rows = (f"| `{name}` | `{type_}` | {said} |".replace(" |  |", " | |") for name, type_, said in escaped)
+    # Not with a bar, which ends a cell: Markdowns differ in how it is kept.
+    told = ((name, type_.replace(" | ", "` or `"), said) for name, type_, said in _fields(definition))
+    rows = (f"| `{name}` | `{type_}` | {said} |".replace(" |  |", " | |") for name, type_, said in told)
     return "\n".join(["", "| key | type | what it says |", "|---|---|---|", *rows, "", ""])
 
 

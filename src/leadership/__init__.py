@@ -4,8 +4,8 @@ Leader election whose every transition can be seen.
 What it promises: at most one candidate of an election believes that it leads, provided that the store is linearizable,
 local clocks run at most 10 % slower than the store's, and nobody ends the leader's entry before its time.
 
-What it does not: a lease cannot stop work that outlives it. Every term has a fencing token that rises from term to term;
-only what refuses an older token is safe from a leader of the past. `Candidate.is_leader` speaks of now, not of later.
+What it does not: a lease cannot stop work that outlives it. Every term has a fencing token that rises from term to
+term; only what refuses an older token is safe from a leader of the past. `Candidate.is_leader` speaks of now, not of later.
 """
 
 from leadership.aio import AsyncCandidate, AsyncFollower, AsyncTerm

@@ -111,7 +111,7 @@ class AsyncTerm:
         """
         self._term.check()
 
-    async def wait(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - the contract's word
+    async def wait(self, timeout: float | None = None) -> bool:
         """
         Sleep until the term ends (True) or `timeout` seconds have passed (False).
         """
@@ -182,7 +182,7 @@ class AsyncFace(Generic[A]):
         """
         return self._face.history
 
-    def diagram(self, format: str = "mermaid") -> str | bytes:  # noqa: A002 - the contract's word
+    def diagram(self, format: str = "mermaid") -> str | bytes:
         """
         Its machine, drawn; see `Candidate.diagram`.
         """
@@ -221,13 +221,13 @@ class AsyncFace(Generic[A]):
         """
         self._face._start(asyncio.get_running_loop())  # noqa: SLF001 - one library
 
-    async def stop(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - the contract's word
+    async def stop(self, timeout: float | None = None) -> bool:
         """
         Leave; whether it was settled within `timeout` seconds. From inside a callback it only asks, and returns False.
         """
         return await self._stop(timeout, None)
 
-    async def _stop(self, timeout: float | None, reason: str | None) -> bool:  # noqa: ASYNC109 - as above
+    async def _stop(self, timeout: float | None, reason: str | None) -> bool:
         face = self._face
         driver = face._driver  # noqa: SLF001 - one library
         if driver is None:
@@ -284,7 +284,7 @@ class AsyncFace(Generic[A]):
         finally:
             restore()
 
-    async def _wait(self, holds: Callable[[], bool], timeout: float | None) -> bool:  # noqa: ASYNC109 - as above
+    async def _wait(self, holds: Callable[[], bool], timeout: float | None) -> bool:
         """
         Wait until it holds, or the face has come to its end; whether one of them is so within `timeout` seconds.
         """
@@ -313,8 +313,12 @@ class AsyncFace(Generic[A]):
         for one in first:
             yield one
         last: tuple[V, ...] = first[-1:]
+
+        def differs() -> bool:
+            return last != (value(),)
+
         while True:
-            await self._wait(lambda: last != (value(),), None)
+            await self._wait(differs, None)
             now = value()
             if last != (now,):
                 last = (now,)
@@ -323,7 +327,7 @@ class AsyncFace(Generic[A]):
                 self._face._raise_fatal()  # noqa: SLF001 - one library
                 return
 
-    async def wait_leader(self, timeout: float | None = None) -> Leader | None:  # noqa: ASYNC109 - as above
+    async def wait_leader(self, timeout: float | None = None) -> Leader | None:
         """
         Wait until somebody is known to lead; None when `timeout` seconds have passed or it was stopped.
 

@@ -206,8 +206,12 @@ class Face(Generic[D]):
         """
         yield from first
         last: tuple[V, ...] = first[-1:]
+
+        def differs() -> bool:
+            return last != (value(),)
+
         while True:
-            self._wait(lambda: last != (value(),), None)
+            self._wait(differs, None)
             now = value()
             if last != (now,):
                 last = (now,)
@@ -256,7 +260,7 @@ class Face(Generic[D]):
         """
         return self._history.snapshot()
 
-    def diagram(self, format: str = "mermaid") -> str | bytes:  # noqa: A002 - the contract's word
+    def diagram(self, format: str = "mermaid") -> str | bytes:
         """
         Its machine, drawn: the present state marked, the edges counted.
 
@@ -292,7 +296,7 @@ class Face(Generic[D]):
 
     def on_leader_changed(self, fn: F) -> F:
         """
-        Have `fn(leader or None)` called when the view changes, in order; at once if somebody is known to lead. Returns `fn`.
+        Have `fn(leader or None)` called when the view changes, in order; at once if it is known already. Returns `fn`.
         """
         check_callback("on_leader_changed", fn, ("leader",), coroutines=self._coroutines)
         driver = self._driver

@@ -138,7 +138,7 @@ class AsyncCandidate(AsyncFace[_LoopCandidate]):
         *,
         rejoin: bool = True,
         cool_down: float | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - the contract's word
+        timeout: float | None = None,
     ) -> bool:
         """
         Step down and stand again after a cool-down; see `Candidate.resign`.
@@ -157,7 +157,7 @@ class AsyncCandidate(AsyncFace[_LoopCandidate]):
         await self._wait(settled.is_set, driver.patience if timeout is None else timeout)
         return settled.is_set()
 
-    async def wait_elected(self, timeout: float | None = None) -> AsyncTerm | None:  # noqa: ASYNC109 - as above
+    async def wait_elected(self, timeout: float | None = None) -> AsyncTerm | None:
         """
         Wait until it leads; None when `timeout` seconds have passed or it was stopped.
 

@@ -340,7 +340,8 @@ class Candidate(Face[CandidateDriver]):
         """
         Have `fn(term)` called at each election, in a daemon thread of its own; it may last as long as the term.
 
-        At once if it leads already. Returning does not end the term; raising does, by `on_callback_error`. Returns `fn`.
+        At once if it leads already. Returning does not end the term; raising does, by `on_callback_error`.
+        Returns `fn`.
         """
         check_callback("on_elected", fn, ("term",), coroutines=self._coroutines)
         driver = self._driver

@@ -141,6 +141,11 @@ class Entry:
     key: str
     """A random name of this very attempt: an entry of an earlier one is never adopted."""
     metadata: Mapping[str, Any] | None = None
+    number: int = 0
+    """
+    Rises from attempt to attempt of a process: an acquire that was held up on its way must not take the entry of a
+    later attempt of its session away.
+    """
     above: int = 0
     """The newest token that this process has seen in this election; a store that counts itself grants a higher one."""
 
@@ -221,7 +226,8 @@ class Session(ABC):
         Done: the entry leads, as a linearizable read or an atomic write shows, with a token that no earlier term had.
         Refused: another leads (`holder`); a store with a queue keeps the entry in it and tells the session's `notify`
         when its `TURN` has come. Called again with the same entry, it answers as before or better. An entry of this
-        session with another `key` is never adopted: it is removed first.
+        session with another `key` is never adopted: one with a lower `number` is removed first, and for one with a
+        higher `number` the answer is refused, because this call is late.
         """
 
     @abstractmethod

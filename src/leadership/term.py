@@ -35,17 +35,22 @@ class Wakeup(Protocol):
     How a thread waits for the end of a term: `threading.Event` has it.
     """
 
-    def set(self) -> None: ...
+    def set(self) -> None:
+        """
+        Wake whoever waits, now and later.
+        """
 
-    def wait(self, timeout: float | None = None) -> bool: ...
+    def wait(self, timeout: float | None = None) -> bool:
+        """
+        Wait until it is set, or `timeout` seconds have passed.
+        """
 
 
 class Term:
     """
     One candidate's time in office. Any thread may use it.
 
-    `is_current` is evaluated at the call: it turns False at the lease's local deadline by itself, whatever thread hangs.
-    A lease cannot stop work that outlives it: hand `token` to what the work touches, and let it refuse older ones.
+    `is_current` is evaluated at the call: it turns False at the lease's local deadline, whatever thread hangs. A lease cannot stop work that outlives it: hand `token` to what the work touches, and let it refuse older ones.
     """
 
     def __init__(
@@ -190,7 +195,7 @@ class Term:
 
     def _when_over(self, listener: Callable[[], None]) -> Callable[[], None]:
         """
-        Have `listener` called, by the engine's thread, when the end is processed; at once if it was. Returns how to undo.
+        Have `listener` called by the engine when the end is processed; at once if it was. Returns how to undo that.
         """
         self._listeners.append(listener)
         if self._over:

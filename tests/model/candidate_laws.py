@@ -23,14 +23,14 @@ REQUIRED_GUARDS: Final[Guards] = {
     (S.IDLE, T.START): ("callbacks_returned",),
     (S.CAMPAIGNING, T.ACQUIRED): ("lease_valid",),
     (S.LEADER, T.ACQUIRED): ("same_term",),
-    (S.LEADER, T.RENEWED): ("lease_valid",),
+    (S.LEADER, T.RENEWED): ("still_valid",),
     (S.LEADER, T.LEASE_EXPIRED): ("lease_valid",),
     (S.LEADER, T.SESSION_SUSPENDED): ("demote_on_suspend",),
     (S.LEADER, T.STORE_ERROR): ("fatal",),
     (S.LEADER, T.KEY_DELETED): ("own_key",),
     (S.LEADER, T.LEADER_OBSERVED): ("newer_other",),
     (S.LEADER, T.CALLBACK_FAILED): ("resign_on_failure", "stop_on_failure"),
-    (S.RESIGNING, T.SETTLED): ("stopping",),
+    (S.RESIGNING, T.SETTLED): ("stopping", "retries_left"),
     (S.ERROR, T.SETTLED): ("retries_left",),
     (S.BACKOFF, T.BACKOFF_ELAPSED): ("callbacks_returned",),
 }
@@ -40,7 +40,7 @@ The cells with alternatives, and the guards that choose among them.
 
 FACTS: Final[Mapping[T, tuple[str, ...]]] = {
     T.ACQUIRED: ("lease_valid", "same_term"),
-    T.RENEWED: ("lease_valid",),
+    T.RENEWED: ("still_valid",),
     T.LEASE_EXPIRED: ("lease_valid",),
     T.SESSION_SUSPENDED: ("demote_on_suspend",),
     T.STORE_ERROR: ("fatal",),
@@ -123,7 +123,9 @@ def is_evidence(trigger: T, facts: Facts) -> bool:
     """
     if trigger in (T.CONTENDED, T.SESSION_LOST):
         return True
-    if trigger in (T.RENEWED, T.LEASE_EXPIRED):
+    if trigger is T.RENEWED:
+        return not facts["still_valid"]
+    if trigger is T.LEASE_EXPIRED:
         return not facts["lease_valid"]
     if trigger is T.ACQUIRED:
         return not facts["same_term"]
@@ -158,7 +160,7 @@ def destination(source: S, trigger: T, facts: Facts, stop_wanted: bool) -> S:
         (S.CAMPAIGNING, T.SESSION_LOST): S.ERROR,
         (S.CAMPAIGNING, T.STORE_ERROR): S.ERROR,
         (S.CAMPAIGNING, T.RESIGN): S.RESIGNING,
-        (S.RESIGNING, T.SETTLED): S.IDLE if stop_wanted else S.BACKOFF,
+        (S.RESIGNING, T.SETTLED): S.IDLE if stop_wanted or not facts.get("retries_left") else S.BACKOFF,
         (S.ERROR, T.SETTLED): S.BACKOFF if facts.get("retries_left") else S.IDLE,
         (S.BACKOFF, T.BACKOFF_ELAPSED): S.CAMPAIGNING if facts["callbacks_returned"] else S.BACKOFF,
     }
@@ -218,7 +220,7 @@ ONLY: Final[Mapping[E, Callable[[Moment], bool]]] = {
     E.CANCEL_ATTEMPT: lambda m: m.source is S.CAMPAIGNING and is_wish(m.trigger, m.facts) and not m.ghost.cleaning,
     E.RELEASE_ORPHAN: lambda m: m.trigger is T.ACQUIRED and m.source not in (S.CAMPAIGNING, S.LEADER),
     E.ARM_LEASE_TIMER: lambda m: m.dest is S.LEADER and m.source is not S.LEADER,
-    E.EXTEND_LEASE: lambda m: m.dest is S.LEADER and m.trigger is T.RENEWED and m.facts["lease_valid"],
+    E.EXTEND_LEASE: lambda m: m.dest is S.LEADER and m.trigger is T.RENEWED and m.facts["still_valid"],
     E.RETRY_RENEW: lambda m: m.dest is S.LEADER and m.trigger is T.STORE_ERROR,
     E.VERIFY_OWNERSHIP: lambda m: m.dest is S.LEADER and m.trigger in (T.SESSION_RESTORED, T.WATCH_CLOSED),
     E.MARK_SUSPENDED: lambda m: m.trigger is T.SESSION_SUSPENDED and m.dest in (S.CAMPAIGNING, S.LEADER),

@@ -207,8 +207,8 @@ class World:
             node = node._replace(session=deadline)
             if node.state is S.CAMPAIGNING:
                 node = node._replace(call=Call(release=False))
-            elif node.state is S.LEADER:
-                node, entries = self.fired(node, entries, T.RENEWED, deadline)
+            elif node.state is S.LEADER:  # without Rail.LOSS: past the table's `still_valid`, too, which would end it
+                node, entries = self.fired(node._replace(left=deadline), entries, T.RENEWED, deadline)
             yield Move("has a session", node, entries)
 
     def asks_for_session(self, node: Node, entries: Entries) -> Iterator[Move]:

@@ -32,7 +32,7 @@ REQUIRED_GUARDS: Final[Guards] = {
     (S.FOLLOWING, T.LEADER_OBSERVED): ("newer",),
     (S.FOLLOWING, T.KEY_DELETED): ("current_key",),
     (S.FOLLOWING, T.LEASE_EXPIRED): ("current_key",),
-    (S.VACANT, T.LEADER_OBSERVED): ("not_older",),
+    (S.VACANT, T.LEADER_OBSERVED): ("newer",),
     (S.ERROR, T.SETTLED): ("retries_left",),
 }
 """
@@ -104,7 +104,8 @@ def destination(m: Moment, failed: bool) -> S:
         return S.ERROR
     if trigger is T.LEADER_OBSERVED:
         assert token is not None
-        return S.FOLLOWING if m.event.confirmed or token >= m.view.newest else source
+        news = token > m.view.newest or (token == m.view.newest and source is not S.VACANT)
+        return S.FOLLOWING if m.event.confirmed or news else source
     if trigger is T.VACANT_OBSERVED or (trigger is T.KEY_DELETED and source is S.SYNCING):
         return S.VACANT
     if trigger in (T.KEY_DELETED, T.LEASE_EXPIRED) and source is S.FOLLOWING and token == m.followed:

@@ -43,7 +43,7 @@ class Scenario:
     """
 
     def __init__(self, seed: int) -> None:
-        self.draw = random.Random(seed)  # noqa: S311 - repeatable is what it has to be
+        self.draw = random.Random(seed)
         self.honest = self.draw.random() < 0.75
         self.ttl = self.draw.choice((0.5, 1.0, 2.0, 3.0, 5.0))
         self.sim = Simulation(seed)
@@ -238,7 +238,9 @@ class Scenario:
             return self.check() or any(candidate.is_leader for candidate in self.candidates)
 
         if not sim.run_until(led, self.recovery):
-            self.fail(f"nobody leads {self.recovery:.1f} s after the faults: {[str(c.status()) for c in self.candidates]}")
+            self.fail(
+                f"nobody leads {self.recovery:.1f} s after the faults: {[str(c.status()) for c in self.candidates]}"
+            )
             return
         sim.run_until(self.check, 3 * self.ttl)
 

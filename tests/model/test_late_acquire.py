@@ -55,9 +55,6 @@ def overlaps(seed: int) -> bool:
     return False
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="a late acquire takes the entry of a later attempt of its session away"
-)
 def test_a_late_acquire_does_not_unseat_its_own_successor() -> None:
     """
     A delayed acquire of an earlier attempt changes nothing for the term that the same session holds by now.

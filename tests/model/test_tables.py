@@ -98,7 +98,6 @@ def test_a_wiped_store_does_not_blind_a_follower() -> None:
     assert FollowerEffect.ON_LEADER_CHANGED in step.effects
 
 
-@pytest.mark.xfail(reason="(leader, renewed) asks only the deadline that the event brings, not the one in force")
 def test_a_renewal_after_the_deadline_revives_nothing() -> None:
     """
     Once the local deadline has passed the user has seen the term end: an answer that comes then does not take it back.
@@ -110,7 +109,6 @@ def test_a_renewal_after_the_deadline_revives_nothing() -> None:
     assert CandidateState.ERROR is ctx.state
 
 
-@pytest.mark.xfail(reason="(resigning, settled) does not ask retries_left, so a failing on_elected is tried for ever")
 def test_a_candidate_out_of_retries_does_not_stand_again() -> None:
     """
     When the retries are used up, a resignation too ends in idle: a failing on_elected counts as a failure.
@@ -122,7 +120,6 @@ def test_a_candidate_out_of_retries_does_not_stand_again() -> None:
     assert CandidateState.IDLE is ctx.state
 
 
-@pytest.mark.xfail(reason="(vacant, leader_observed) takes the token of the entry whose end it has seen")
 def test_an_entry_that_has_ended_is_not_followed_again() -> None:
     """
     An answer that is older than the end of the entry it speaks of (a late refusal, say) brings no leader back.

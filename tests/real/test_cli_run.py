@@ -257,7 +257,8 @@ def test_cmd_is_told_before_a_lease_that_is_not_renewed_runs_out(store: str, tmp
     When the store stops serving, CMD gets SIGTERM while the term still has time, and is run again afterwards.
     """
     script = "trap 'echo heard; exit 0' TERM; echo ready; while :; do sleep 0.02; done"
-    with leading(store, script) as process, closing(sqlite3.connect(tmp_path / "e.db", isolation_level=None)) as blocker:
+    database = tmp_path / "e.db"
+    with leading(store, script) as process, closing(sqlite3.connect(database, isolation_level=None)) as blocker:
         assert process.stdout is not None
         blocker.execute("PRAGMA busy_timeout = 5000")
         blocker.execute("BEGIN IMMEDIATE")

@@ -45,7 +45,10 @@ class Campaign:
         """
         driver = self._driver
         metadata = driver.settings.metadata
-        self.entry = Entry(driver.election, driver.node, driver.engine.new_id(), metadata, self._highest)
+        engine = driver.engine
+        self.entry = Entry(
+            driver.election, driver.node, engine.new_id(), metadata, number=engine.next_number(), above=self._highest
+        )
         self.session = None
         self._acquiring = self._again = False
 

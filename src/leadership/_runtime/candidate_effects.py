@@ -1,5 +1,6 @@
 """
-What the effects of the candidate's table come to. Each is carried out after its row was committed, on the engine's thread.
+What the effects of the candidate's table come to: each is carried out after its row was committed, on the engine's
+thread.
 """
 
 from __future__ import annotations
@@ -140,6 +141,7 @@ def _arm_backoff(driver: CandidateDriver, event: Event[Any]) -> None:
     if event.trigger is T.RESIGN and driver.next_retry is not None:
         delay = max(delay, driver.next_retry - now)
     driver.cool_down = None
+    driver.callbacks_awaited = False  # whoever resigns meanwhile stays out for as long as was asked
     driver.next_retry = now + delay
     driver.arm(driver.next_retry, driver.backoff_elapsed)
 

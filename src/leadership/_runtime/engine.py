@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import random
@@ -66,6 +67,7 @@ class Engine:
         self.drivers: set[Driver[Any]] = set()
         self.readers: dict[int, Reader] = {}
         self.dispatcher = Dispatcher()
+        self._numbers = itertools.count(1)
         self._calls: set[asyncio.Task[Reply]] = set()
         """Calls under way: the loop itself holds its tasks by weak references only."""
 
@@ -86,6 +88,12 @@ class Engine:
         A random name of 32 hex digits.
         """
         return uuid.UUID(int=self.random.getrandbits(128), version=4).hex
+
+    def next_number(self) -> int:
+        """
+        A number that rises from attempt to attempt of this process.
+        """
+        return next(self._numbers)
 
     def deliver(self, fn: Callable[..., None], *args: Any) -> None:
         """
@@ -361,7 +369,7 @@ def _after_fork_in_child() -> None:
     """
     A child of a leader is not the leader: its candidates are idle, and the next start makes a new engine.
     """
-    global _engine, _lock  # noqa: PLW0603 - see engine_for
+    global _engine, _lock
     parent, _engine, _lock = _engine, None, threading.Lock()
     if parent is not None:
         for driver in tuple(parent.drivers):

@@ -17,6 +17,7 @@ from leadership.errors import LeadershipError, StoreUnavailable
 from leadership.fsm import FOLLOWER, FollowerContext
 from leadership.fsm.backoff import Backoff
 from leadership.fsm.event import Event, Step
+from leadership.fsm.row import Disposition
 from leadership.fsm.states import FollowerEffect as E
 from leadership.fsm.states import FollowerState as S
 from leadership.fsm.states import FollowerTrigger as T
@@ -243,12 +244,13 @@ class FollowerDriver(Driver[FollowerContext]):
         self.read_now()
 
     def committed(self, step: Step, event: Event[Any]) -> None:
-        if event.token is not None and event.trigger is T.LEADER_OBSERVED:
+        heeded = step.row is not None and step.row.disposition is not Disposition.IGNORE
+        if heeded and event.token is not None and event.trigger is T.LEADER_OBSERVED:
             self.ctx.last_token = event.token if event.confirmed else max(self.ctx.last_token, event.token)
         if step.row is not None and step.row.dest is not None:
             self.ctx.token = event.token if step.dest is S.FOLLOWING else None
 
-    def record_facts(self, event: Event[Any], source: Any, dest: Any) -> tuple[int | None, float | None, str | None]:
+    def record_facts(self, event: Event[Any], *_: Any) -> tuple[int | None, float | None, str | None]:
         """
         A follower's record carries the token that was observed.
         """

@@ -55,6 +55,7 @@ CREATE TABLE IF NOT EXISTS elections (
     token INTEGER NOT NULL,         -- of the newest term
     session TEXT,                   -- NULL: vacant
     key TEXT,
+    number INTEGER,                 -- of the attempt of its session: a later one is not taken away by an earlier
     node TEXT,
     metadata TEXT,                  -- JSON
     resign_token INTEGER,           -- the term that an operator asks to end

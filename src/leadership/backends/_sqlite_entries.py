@@ -37,9 +37,9 @@ UPDATE elections
 SET session = NULL, key = NULL, node = NULL, metadata = NULL, resign_token = NULL, resign_reason = NULL
 """
 _TAKE = """
-INSERT INTO elections (name, token, session, key, node, metadata) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO elections (name, token, session, key, number, node, metadata) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (name) DO UPDATE SET token = excluded.token, session = excluded.session, key = excluded.key,
-    node = excluded.node, metadata = excluded.metadata, resign_token = NULL, resign_reason = NULL
+    number = excluded.number, node = excluded.node, metadata = excluded.metadata, resign_token = NULL, resign_reason = NULL
 """
 
 
@@ -173,10 +173,12 @@ def acquire(database: Database, session: str, entry: Entry, until: float) -> tup
         view = look(database, connection, [name])
         if _is_anothers(view[name], session):
             return Reply(Outcome.REFUSED, holder=view[name].holder), view
-        row = connection.execute("SELECT token, session, key FROM elections WHERE name = ?", (name,)).fetchone()
-        newest, before, key = (0, None, None) if row is None else row
+        row = connection.execute("SELECT token, session, key, number FROM elections WHERE name = ?", (name,)).fetchone()
+        newest, before, key, number = (0, None, None, 0) if row is None else row
         if (before, key) == (session, entry.key):
             return Reply(Outcome.DONE, token=newest), view
+        if before == session and number > entry.number:
+            return Reply(Outcome.REFUSED, holder=view[name].holder), view  # this call was held up on its way
         changed = [name]
         if before not in (None, session):
             removed.append(before)
@@ -186,7 +188,7 @@ def acquire(database: Database, session: str, entry: Entry, until: float) -> tup
         lost = counter.has_lost(entry.above)
         token = counter.next(entry.above, block_begins=block_begins)
         metadata = None if entry.metadata is None else json.dumps(dict(entry.metadata))
-        connection.execute(_TAKE, (name, token, session, entry.key, entry.node, metadata))
+        connection.execute(_TAKE, (name, token, session, entry.key, entry.number, entry.node, metadata))
     for other in removed:
         _forget(database, other)
     database.highest = token

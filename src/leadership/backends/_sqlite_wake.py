@@ -25,6 +25,8 @@ from leadership.backends._sqlite_fork import close_in_child, forget
 from leadership.backends._sqlite_liveness import remove
 
 SUFFIX = ".sock"
+HEAD_START = 0.001
+"""Seconds until a change other than a vacancy is told: so long has the new leader's process the processor to itself."""
 LONGEST_PATH = 100
 """Bytes of a socket's address that every system takes."""
 LONGEST_MESSAGE = 32_768
@@ -129,9 +131,9 @@ class Ringer:
 
     def tell(self, elections: Sequence[str]) -> None:
         """
-        Tell all, as soon as the present job has handed over its result.
+        Tell all, a moment after the present job has handed over its result.
         """
-        self._calls.append(_Call(now(), tuple(elections)))
+        self._calls.append(_Call(now() + HEAD_START, tuple(elections)))
 
     def tell_vacant(self, elections: Sequence[str], candidates: Sequence[str]) -> None:
         """

@@ -41,6 +41,7 @@ class _Election:
     token: int = 0
     holder: Holder | None = None
     key: str = ""
+    number: int = 0
     watchers: list[Notify] = field(default_factory=list)
 
 
@@ -133,6 +134,8 @@ class MemoryServer:
         if election.holder is not None and election.holder.session == session:
             if election.key == entry.key:
                 return Reply(Outcome.DONE, token=election.holder.token)
+            if election.number > entry.number:
+                return Reply(Outcome.REFUSED, holder=election.holder)  # held up on its way
             self.vacate(entry.election, Fact.KEY_DELETED)  # an earlier attempt's: never adopted
         if election.holder is not None:
             return Reply(Outcome.REFUSED, holder=election.holder)
@@ -141,7 +144,7 @@ class MemoryServer:
         # Through JSON, as every other store keeps it.
         metadata = json.loads(json.dumps(dict(entry.metadata or {})))
         election.holder = Holder(entry.node, election.token, session, metadata)
-        election.key = entry.key
+        election.key, election.number = entry.key, entry.number
         self.announce(entry.election)
         return Reply(Outcome.DONE, token=election.token, token_reset=reset)
 

@@ -13,6 +13,12 @@ from dataclasses import dataclass
 from leadership.errors import ConfigError
 
 
+LEAST, MOST = 0.001, 86_400.0
+"""
+Seconds: a shorter wait is a busy loop, a longer one is a decision that nobody meant to make.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """
@@ -32,10 +38,10 @@ class Backoff:
 
     def __post_init__(self) -> None:
         faults: list[str] = []
-        if not _is_number(self.initial) or not 0 < self.initial < math.inf:
-            faults.append(f"initial must be a positive number of seconds, not {self.initial!r}")
-        if self.maximum is not None and (not _is_number(self.maximum) or not 0 < self.maximum < math.inf):
-            faults.append(f"maximum must be a positive number of seconds or None, not {self.maximum!r}")
+        if not _is_number(self.initial) or not LEAST <= self.initial <= MOST:
+            faults.append(f"initial must be {LEAST:g} to {MOST:g} seconds, not {self.initial!r}")
+        if self.maximum is not None and (not _is_number(self.maximum) or not LEAST <= self.maximum <= MOST):
+            faults.append(f"maximum must be {LEAST:g} to {MOST:g} seconds or None, not {self.maximum!r}")
         elif self.maximum is not None and not faults and self.maximum < self.initial:
             faults.append(f"maximum ({self.maximum!r}) must not be less than initial ({self.initial!r})")
         if not _is_number(self.factor) or not 1 <= self.factor < math.inf:

@@ -14,6 +14,7 @@ Why it is as it is:
   always safe.
 * `stop` from a state that may hold something at the store goes through resigning, never straight to idle.
 * `lease_valid`: an answer that comes later than its own lease grants nothing.
+* `still_valid`: an answer that comes after the deadline in force revives nothing: the user has seen the term end.
 * `own_key`: the deletion of the previous holder's entry may be seen after we acquired.
 * `newer_other`: an observation may be older than our own term.
 * `fatal`: revoked credentials end a term; a lost packet does not, the deadline will.
@@ -66,6 +67,13 @@ def lease_valid(ctx: CandidateContext, event: CandidateEvent) -> bool:
     """
     deadline = ctx.lease_deadline if event.deadline is None else event.deadline
     return deadline > event.now
+
+
+def still_valid(ctx: CandidateContext, event: CandidateEvent) -> bool:
+    """
+    The deadline in force has not passed, and the new one is ahead: a renewal revives nothing.
+    """
+    return ctx.lease_deadline > event.now and event.deadline is not None and event.deadline > event.now
 
 
 def same_term(ctx: CandidateContext, event: CandidateEvent) -> bool:
@@ -201,7 +209,7 @@ _LEADER: tuple[CandidateRow, ...] = (
     Row(S.LEADER, T.ACQUIRED, None, IGNORE, same_term),
     Row(S.LEADER, T.ACQUIRED, S.ERROR, GO, None, LEAVE_OFFICE, Cause.SUPERSEDED),
     Row(S.LEADER, T.CONTENDED, S.ERROR, GO, None, LEAVE_OFFICE, Cause.SUPERSEDED),
-    Row(S.LEADER, T.RENEWED, None, STAY, lease_valid, (E.EXTEND_LEASE,)),
+    Row(S.LEADER, T.RENEWED, None, STAY, still_valid, (E.EXTEND_LEASE,)),
     Row(S.LEADER, T.RENEWED, S.ERROR, GO, None, LEAVE_OFFICE, Cause.LEASE_EXPIRED),
     Row(S.LEADER, T.LEASE_EXPIRED, None, IGNORE, lease_valid),  # a timer armed before the last renewal
     Row(S.LEADER, T.LEASE_EXPIRED, S.ERROR, GO, None, LEAVE_OFFICE, Cause.LEASE_EXPIRED),
@@ -271,7 +279,8 @@ _RESIGNING: tuple[CandidateRow, ...] = (
     *_cleaning_up(S.RESIGNING),
     Row(S.RESIGNING, T.STOP, None, STAY, None, (E.SET_STOP,)),
     Row(S.RESIGNING, T.SETTLED, S.IDLE, GO, stopping, (E.ON_STOPPED,)),
-    Row(S.RESIGNING, T.SETTLED, S.BACKOFF, GO, None, (E.ARM_BACKOFF,)),
+    Row(S.RESIGNING, T.SETTLED, S.BACKOFF, GO, retries_left, (E.ARM_BACKOFF,)),
+    Row(S.RESIGNING, T.SETTLED, S.IDLE, GO, None, (E.ON_GAVE_UP,)),
 )
 
 _ERROR: tuple[CandidateRow, ...] = (

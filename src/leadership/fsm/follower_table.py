@@ -11,6 +11,7 @@ Why it is as it is:
 * "I do not know" is said: a broken watch marks the view stale until the truth has been read again.
 * Reported tokens never go back, except by a linearizable read that no watch event has overtaken (`confirmed`): a store
   that was wiped starts again at low tokens, and a follower must not be blind to its leaders for ever.
+* `newer` when vacant: an observation of the entry whose end was seen, which comes late, brings no leader back.
 * `current_key`: only the end of the entry that is being followed makes the view vacant.
 """
 
@@ -136,7 +137,7 @@ _FOLLOWING: tuple[FollowerRow, ...] = (
 
 _VACANT: tuple[FollowerRow, ...] = (
     *_running(S.VACANT),
-    Row(S.VACANT, T.LEADER_OBSERVED, S.FOLLOWING, GO, not_older, (E.ON_LEADER_CHANGED,)),
+    Row(S.VACANT, T.LEADER_OBSERVED, S.FOLLOWING, GO, newer, (E.ON_LEADER_CHANGED,)),
     Row(S.VACANT, T.LEADER_OBSERVED, None, IGNORE),
     *_ignored(S.VACANT, T.VACANT_OBSERVED, T.KEY_DELETED, T.LEASE_EXPIRED),
     Row(S.VACANT, T.WATCH_CLOSED, S.SYNCING, GO, None, RESYNC),

@@ -109,7 +109,8 @@ class Machine(Generic[S, T, E, C]):
         for row in self.table:
             if row.disposition is not Disposition.ILLEGAL:
                 self._add(row)
-        self._events: Final = {trigger: self._machine.events[trigger.value] for trigger in triggers}
+        known = self._machine.events
+        self._events: Final = {trigger: known[trigger.value] for trigger in triggers if trigger.value in known}
 
     def _add(self, row: Row[S, T, E, C]) -> None:
         self._machine.add_transition(
@@ -139,7 +140,7 @@ class Machine(Generic[S, T, E, C]):
         self._hit = None
         try:
             self._events[event.trigger].trigger(ctx, event)
-        except MachineError:
+        except (MachineError, KeyError):  # KeyError: illegal in every state
             msg = f"{self.name}: {event.trigger.value!r} cannot happen in state {source.value!r}"
             raise IllegalTransition(msg) from None
         if self._hit is None:  # pragma: no cover - _check refuses tables in which it could happen

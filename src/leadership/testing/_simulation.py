@@ -13,9 +13,20 @@ from leadership.errors import ConfigError
 from leadership.store import Fact, Holder, Store
 from leadership.term import Term
 from leadership.testing._store import Network, SimulatedStore, refusal
-from leadership.testing._virtual import Stores, World, current_thread
+from leadership.testing._threads import current_thread
+from leadership.testing._virtual import Stores, World
 
-NODE_FAULTS: Final = ("partition", "lose_requests", "lose_replies", "loss", "delay", "stall", "crash", "clock", "refuse")
+NODE_FAULTS: Final = (
+    "partition",
+    "lose_requests",
+    "lose_replies",
+    "loss",
+    "delay",
+    "stall",
+    "crash",
+    "clock",
+    "refuse",
+)
 STORE_FAULTS: Final = ("hang", "down", "wipe", "expire", "delete", "steal")
 
 
@@ -265,9 +276,7 @@ class Simulation:
         self.close()
 
 
-def make_term(
-    token: int = 1, lasts: float = 3.0, *, election: str = "election", node: str = "node"
-) -> Term:
+def make_term(token: int = 1, lasts: float = 3.0, *, election: str = "election", node: str = "node") -> Term:
     """
     A term that needs no engine and is current for `lasts` real seconds: to call a callback with.
     """

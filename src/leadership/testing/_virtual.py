@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import random
 import selectors
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,7 @@ from leadership._runtime.engine import Engine, Timer
 from leadership._runtime.jobs import Job
 from leadership.store import Store
 from leadership.term import Wakeup
+from leadership.testing._threads import Abandoned, VirtualThread, current_thread
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -87,79 +87,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return not self._idle
 
 
-class Abandoned(BaseException):  # noqa: N818 - not an error: the end of the simulation
-    """
-    Raised inside a callback that still waits when its simulation is closed.
-    """
-
-
-class VirtualThread:
-    """
-    A real thread that runs only while the simulation waits for it.
-    """
-
-    def __init__(self, run: Callable[[], None]) -> None:
-        self._run = run
-        self._go = threading.Semaphore(0)
-        self._back = threading.Semaphore(0)
-        self.over = False
-        self.abandoned = False
-        self._thread = threading.Thread(target=self._main, daemon=True)
-
-    def _main(self) -> None:
-        _local.thread = self
-        self._go.acquire()
-        try:
-            if not self.abandoned:
-                self._run()
-        except Abandoned:
-            pass
-        finally:
-            self.over = True
-            self._back.release()
-
-    def resume(self) -> None:
-        """
-        Let it run until it waits or ends. Called by the simulation.
-        """
-        if self.over:
-            return
-        if not self._thread.is_alive():
-            self._thread.start()
-        self._go.release()
-        self._back.acquire()
-
-    def pause(self) -> None:
-        """
-        Let the simulation run until it resumes this thread. Called by the thread itself.
-        """
-        self._back.release()
-        self._go.acquire()
-        if self.abandoned:
-            raise Abandoned
-
-    def abandon(self) -> None:
-        """
-        End it where it waits.
-        """
-        self.abandoned = True
-        self.resume()
-
-
-class _Local(threading.local):
-    thread: VirtualThread | None = None
-
-
-_local = _Local()
-
-
-def current_thread() -> VirtualThread | None:
-    """
-    The virtual thread that the caller runs in.
-    """
-    return _local.thread
-
-
 class World:
     """
     The loop that all nodes of a simulation share, and its virtual threads.
@@ -167,7 +94,7 @@ class World:
 
     def __init__(self, seed: object) -> None:
         self.loop = VirtualLoop()
-        self.random = random.Random(f"{seed}")  # noqa: S311 - repeatable is what it has to be
+        self.random = random.Random(f"{seed}")
         self.seed = seed
         self.threads: list[VirtualThread] = []
 
@@ -302,7 +229,7 @@ class VirtualEngine(Engine):
         self.node = node
         self.rate = 1.0
         self._origin = world.loop.time()
-        seeded = random.Random(f"{world.seed}/{node}")  # noqa: S311 - repeatable is what it has to be
+        seeded = random.Random(f"{world.seed}/{node}")
         self._base = seeded.uniform(0.0, 1e6)  # no two processes count from the same moment
         self.stalled = self.crashed = False
         self._held: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
