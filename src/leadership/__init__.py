@@ -5,7 +5,8 @@ What it promises: at most one candidate of an election believes that it leads, p
 local clocks run at most 10 % slower than the store's, and nobody ends the leader's entry before its time.
 
 What it does not: a lease cannot stop work that outlives it. Every term has a fencing token that rises from term to
-term; only what refuses an older token is safe from a leader of the past. `Candidate.is_leader` speaks of now, not of later.
+term; only what refuses an older token is safe from a leader of the past. `Candidate.is_leader` speaks of now, not of
+later.
 """
 
 from leadership.aio import AsyncCandidate, AsyncFollower, AsyncTerm

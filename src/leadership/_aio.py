@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -261,7 +261,7 @@ class AsyncFace(Generic[A]):
         self._face._raise_fatal()  # noqa: SLF001 - one library
 
     @contextlib.contextmanager
-    def _stopping_on(self, signals: Iterable[signal.Signals]) -> Iterator[None]:
+    def _stopping_on(self, signals: Iterable[signal.Signals]) -> Generator[None]:
         loop = asyncio.get_running_loop()
         installed: list[signal.Signals] = []
 

@@ -11,7 +11,7 @@ import signal
 import socket
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
@@ -152,7 +152,7 @@ class Face(Generic[D]):
         self._raise_fatal()
 
     @contextlib.contextmanager
-    def _stopping_on(self, signals: Iterable[signal.Signals]) -> Iterator[None]:
+    def _stopping_on(self, signals: Iterable[signal.Signals]) -> Generator[None]:
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from leadership._face import Face, default_node
-from leadership._runtime.candidate import CandidateDriver, CandidateSettings
+from leadership._runtime.candidate import CandidateDriver
 from leadership._runtime.engine import Engine
 from leadership._runtime.jobs import check_callback, inside
+from leadership._runtime.settings import CandidateSettings
 from leadership.checks import check_metadata, check_name, check_number
 from leadership.errors import ConfigError
 from leadership.fsm.backoff import Backoff

@@ -85,8 +85,9 @@ def check_metadata(metadata: object) -> Mapping[str, Any] | None:
     if not isinstance(metadata, Mapping):
         msg = f"metadata must be a mapping, not {metadata!r}"
         raise ConfigError(msg)
+    given: dict[Any, Any] = {**metadata}
     try:
-        text = json.dumps(dict(metadata), allow_nan=False)
+        text = json.dumps(given, allow_nan=False)
     except (TypeError, ValueError) as error:
         msg = f"metadata must be JSON: {error}"
         raise ConfigError(msg) from None
@@ -95,7 +96,7 @@ def check_metadata(metadata: object) -> Mapping[str, Any] | None:
         msg = f"metadata has {size} bytes as JSON, and at most {MOST_METADATA} are kept: publish an address instead"
         raise ConfigError(msg)
     kept: Mapping[str, Any] = json.loads(text)
-    if kept != dict(metadata):
+    if kept != given:
         msg = f"metadata must be JSON as it stands, with text as keys: {metadata!r} would come back as {kept!r}"
         raise ConfigError(msg)
     return kept

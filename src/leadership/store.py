@@ -51,7 +51,7 @@ class Holder:
     token: int
     session: str
     """Names the session that owns the entry; ownership is compared by it and the token, never by the node's name."""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,13 +44,15 @@ class Wakeup(Protocol):
         """
         Wait until it is set, or `timeout` seconds have passed.
         """
+        ...
 
 
 class Term:
     """
     One candidate's time in office. Any thread may use it.
 
-    `is_current` is evaluated at the call: it turns False at the lease's local deadline, whatever thread hangs. A lease cannot stop work that outlives it: hand `token` to what the work touches, and let it refuse older ones.
+    `is_current` is evaluated at the call: it turns False at the lease's local deadline, whatever thread hangs. A lease
+    cannot stop work that outlives it: hand `token` to what the work touches, and let it refuse older ones.
     """
 
     def __init__(

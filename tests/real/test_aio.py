@@ -77,7 +77,12 @@ async def test_is_elected_and_stops() -> None:
     `async with` stands inside and has stopped behind; in between every word says that it leads.
     """
     async with elected() as (candidate, term):
-        assert ("leader", True, False, "a") == (candidate.state, candidate.is_leader, candidate.is_stale, candidate.node)
+        assert ("leader", True, False, "a") == (
+            candidate.state,
+            candidate.is_leader,
+            candidate.is_stale,
+            candidate.node,
+        )
         leader = candidate.leader
         assert leader is not None
         assert (term.token, True) == (leader.token, leader.is_self)

@@ -39,7 +39,17 @@ class Child:
 
     def __init__(self, database: Path, body: str, node: str = "child", ttl: float = 30.0) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", BEGIN + body, f"sqlite:///{database}", node, str(ttl)],
+            # Since 3.12 a fork beside threads warns; that the library survives one is what is tested.
+            [
+                sys.executable,
+                "-W",
+                "ignore::DeprecationWarning",
+                "-c",
+                BEGIN + body,
+                f"sqlite:///{database}",
+                node,
+                str(ttl),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -341,18 +351,27 @@ def test_a_child_that_outlives_the_leader_holds_nothing(database: Path, other: C
 candidate.start()
 candidate.wait_elected()
 time.sleep(0.2)
-if os.fork() == 0:
-    say("forked")
+pid = os.fork()
+if pid == 0:
+    for descriptor in (0, 1, 2):
+        os.close(descriptor)
     time.sleep(60)
+    os._exit(0)
+say(pid)
 candidate.run()
 """
     with child(database, body) as leader:
-        assert {"elected 1", "forked"} == {leader.line(), leader.line()}
-        other.start()
-        other.wait_leader(SOON)
-        killed = now()
-        leader.process.kill()
-        assert took_over(other, killed) < 2.0
+        assert "elected 1" == leader.line()
+        orphan = int(leader.line())
+        try:
+            other.start()
+            other.wait_leader(SOON)
+            killed = now()
+            leader.process.kill()
+            assert took_over(other, killed) < 2.0
+            os.kill(orphan, 0)
+        finally:
+            os.kill(orphan, signal.SIGKILL)
 
 
 def wait_for(condition: Callable[[], object]) -> None:

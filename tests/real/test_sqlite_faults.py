@@ -20,7 +20,9 @@ from sqlite_processes import StoreProcess, store_processes
 
 from leadership._clock import now
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="deaths are attested and namespaces exist on Linux only")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="deaths are attested and namespaces exist on Linux only"
+)
 
 Start = Callable[..., StoreProcess]
 

@@ -107,7 +107,7 @@ def test_a_store_can_be_made_from_the_url_that_it_shows(tmp_path: Path) -> None:
         ("sqlite://", "sqlite:///leadership.db"),
         ("sqlite:///", "not empty"),
         ("sqlite:///:memory:", "use memory://"),
-        ("sqlite:///nowhere/x.db", "does not exist: make it first"),
+        ("sqlite:///nowhere/x.db", "make it first"),
         ("sqlite:///.", "is a directory: name a file in it"),
         ("sqlite:///x.db?color=red", "sqlite:// has no option 'color'"),
         ("sqlite:////dev/null", "is not a regular file"),

@@ -69,7 +69,10 @@ ENDS: dict[DemotionCause, Callable[[Simulation, Candidate], None]] = {
 WORDS = {
     C.RESIGNED: "it resigned",
     C.STOPPED: "it was stopped",
-    C.LEASE_EXPIRED: "its lease reached the local deadline: no renewal was acknowledged within 2.7 s",
+    C.LEASE_EXPIRED: (
+        "its lease reached the local deadline: no renewal was acknowledged within 2.7 s;"
+        " the last one: renew session: no answer within 0.75 s"
+    ),
     C.SESSION_LOST: "its session has ended",
     C.DELETED: "its entry was deleted by somebody else",
     C.SUPERSEDED: "somebody else holds the election",

@@ -220,7 +220,7 @@ class TestCounts:
         text = str(diagram.draw("candidate", format, counts=self.COUNTS))
         assert "acquired ×89" in text
         assert "lease_expired ×5" in text
-        assert "renewed ×1,234 [lease_valid] / extend_lease" in text
+        assert "renewed ×1,234 [still_valid] / extend_lease" in text
         assert 3 == text.count("×")
 
     def test_width_grows_with_the_count(self) -> None:

@@ -253,9 +253,7 @@ def test_the_diagram_is_that_of_the_present(sim: Simulation) -> None:
 
 @pytest.mark.parametrize("kind", [Candidate, Follower])
 @pytest.mark.parametrize(("format", "word"), [("mermaid", "stateDiagram-v2"), ("dot", "digraph")])
-def test_both_machines_can_be_drawn(
-    sim: Simulation, kind: type[Candidate | Follower], format: str, word: str
-) -> None:
+def test_both_machines_can_be_drawn(sim: Simulation, kind: type[Candidate | Follower], format: str, word: str) -> None:
     """
     Mermaid and DOT need nothing that is installed, and no start.
     """

@@ -171,7 +171,10 @@ def test_the_detail_carries_the_error(sim: Simulation) -> None:
     sim.advance(3.0)
 
     assert DemotionCause.LEASE_EXPIRED == term.cause
-    assert "its lease reached the local deadline: no renewal was acknowledged within 2.7 s" == term.detail
+    assert (
+        "its lease reached the local deadline: no renewal was acknowledged within 2.7 s;"
+        " the last one: renew session: no answer within 0.75 s"
+    ) == term.detail
 
 
 def test_wait_wakes_at_once_when_the_term_ends(sim: Simulation) -> None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from leadership._runtime.campaign import Campaign
@@ -24,37 +24,22 @@ from leadership._runtime.follower import FollowerDriver
 from leadership._runtime.jobs import Job
 from leadership._runtime.keeper import keeper_for
 from leadership._runtime.office import Office
+from leadership._runtime.settings import CandidateSettings
 from leadership.errors import LeadershipError
 from leadership.fsm import CANDIDATE, CandidateContext
-from leadership.fsm.backoff import Backoff
 from leadership.fsm.event import Event, Step
 from leadership.fsm.record import Transition
 from leadership.fsm.states import CandidateState as S
 from leadership.fsm.states import CandidateTrigger as T
 from leadership.observers.audit import AuditLog
 from leadership.observers.history import History
-from leadership.store import Fact, Reply, Store, Timing, WatchEvent
+from leadership.store import Fact, Store, Timing, WatchEvent
 from leadership.term import Term
 
 if TYPE_CHECKING:
     from leadership._runtime.engine import Engine, Timer
 
 WrapTerm = Callable[[Function, Term], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class CandidateSettings:
-    """
-    What the face was given, checked.
-    """
-
-    ttl: float
-    grace: float | None
-    backoff: Backoff
-    cool_down: float
-    on_callback_error: str
-    metadata: Mapping[str, Any] | None
-    timing: Timing
 
 
 class CandidateDriver(Driver[CandidateContext]):
@@ -182,7 +167,8 @@ class CandidateDriver(Driver[CandidateContext]):
         """
         Ask it to step down and stand again; `settled` is set when its entry is released. Any thread.
         """
-        self.ask(self._fire_resign, reason, cool_down, settled)
+        if not self.ask(self._fire_resign, reason, cool_down, settled):
+            settled.set()
 
     # -- the engine's thread ------------------------------------------------------------------------------------
 
@@ -360,12 +346,6 @@ class CandidateDriver(Driver[CandidateContext]):
         self.notify_changed()
 
     # -- what effects and helpers call --------------------------------------------------------------------------
-
-    def store_error(self, attempt: int, reply: Reply) -> None:
-        """
-        A call of that attempt failed.
-        """
-        self.campaign.failed(attempt, reply)
 
     def callback_returned(self) -> None:
         """

@@ -82,7 +82,7 @@ class Cleanup:
             self._settle()
         elif not late:
             self._releasing = False
-            driver.store_error(self.attempt, reply)
+            driver.campaign.failed(self.attempt, reply)
 
     def retry(self, event: Event[Any]) -> None:
         """

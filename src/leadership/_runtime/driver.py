@@ -112,13 +112,15 @@ class Driver(Generic[C]):
         """
         return self.is_idle and not self.wanted and not self._asked
 
-    def ask(self, request: Callable[..., None], *args: Any) -> None:
+    def ask(self, request: Callable[..., None], *args: Any) -> bool:
         """
-        Have a request carried out on the engine's thread. Any thread; in a forked child nobody is left to ask.
+        Have a request carried out on the engine's thread. Any thread. False in a forked child: nobody is left to ask.
         """
-        if os.getpid() == self.engine.pid:
-            self._asked.append(None)
-            self.engine.post(self._carry_out, request, *args)
+        if os.getpid() != self.engine.pid:
+            return False
+        self._asked.append(None)
+        self.engine.post(self._carry_out, request, *args)
+        return True
 
     def _carry_out(self, request: Callable[..., None], *args: Any) -> None:
         try:
@@ -242,11 +244,11 @@ class Driver(Generic[C]):
             renewals=self.renewals,
         )
 
+    @abstractmethod
     def record_facts(self, event: Event[Any], source: Any, dest: Any) -> tuple[int | None, float | None, str | None]:
         """
         Token, lease deadline and reason for a record.
         """
-        raise NotImplementedError
 
     def _publish(self, record: Transition) -> None:
         self.history.add(record)

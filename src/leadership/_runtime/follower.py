@@ -248,9 +248,9 @@ class FollowerDriver(Driver[FollowerContext]):
         if heeded and event.token is not None and event.trigger is T.LEADER_OBSERVED:
             self.ctx.last_token = event.token if event.confirmed else max(self.ctx.last_token, event.token)
         if step.row is not None and step.row.dest is not None:
-            self.ctx.token = event.token if step.dest is S.FOLLOWING else None
+            self.ctx.token = event.token if step.dest == S.FOLLOWING else None
 
-    def record_facts(self, event: Event[Any], *_: Any) -> tuple[int | None, float | None, str | None]:
+    def record_facts(self, event: Event[Any], source: Any, dest: Any) -> tuple[int | None, float | None, str | None]:  # noqa: ARG002 - one signature
         """
         A follower's record carries the token that was observed.
         """

@@ -4,7 +4,7 @@ Wake-ups between processes: one that has changed an election sends its name to e
 Each such store has a unix datagram socket in the folder beside the database. A datagram only says "look": what is true
 is read from the database, so a lost or forged one does no harm. Who misses one looks within a second anyway.
 
-Of a vacancy a few candidates are told at once, drawn by lot, and the others a little later if nobody leads by then:
+Of a vacancy one candidate's store is told at once, drawn by lot, and the others a little later if nobody leads by then:
 fifty processes that wake at one moment keep each other from the processor, so that the first of them is elected when
 the last of them would be.
 """
@@ -30,10 +30,8 @@ HEAD_START = 0.001
 LONGEST_PATH = 100
 """Bytes of a socket's address that every system takes."""
 LONGEST_MESSAGE = 32_768
-FIRST = 2
-"""Stores that are told at once when an election becomes vacant."""
 SOON = 0.005
-"""Seconds until the others are: about what it takes the first to elect a leader."""
+"""Seconds after the first until the others are told of a vacancy: about what it takes to elect a leader."""
 QUEUE = 8
 """Datagrams; Linux keeps 10 for a reader by default, and drops what comes after."""
 
@@ -137,12 +135,12 @@ class Ringer:
 
     def tell_vacant(self, elections: Sequence[str], candidates: Sequence[str]) -> None:
         """
-        Tell a few of these bells now, and all others if the elections are still vacant a little later.
+        Tell one of these bells now, and all others if the elections are still vacant a little later.
         """
         names = tuple(elections)
-        first = frozenset(random.sample(candidates, min(FIRST, len(candidates))))
+        first = frozenset([random.choice(candidates)]) if candidates else frozenset[str]()
         self._ring(names, first)
-        self._calls.append(_Call(now() + SOON if first else now(), names, first, vacant=bool(first)))
+        self._calls.append(_Call(now() + SOON if first else now(), names, first, vacant=True))
 
     def due(self) -> float | None:
         """

@@ -42,7 +42,7 @@ class _Election:
     holder: Holder | None = None
     key: str = ""
     number: int = 0
-    watchers: list[Notify] = field(default_factory=list)
+    watchers: list[Notify] = field(default_factory=list[Notify])
 
 
 @dataclass(slots=True)

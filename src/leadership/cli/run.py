@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 SLACK: Final = 0.05
 NOTICE: Final = 0.1
 """Parts of the TTL."""
+RELEASE_WAITS: Final = 3600.0
+"""Seconds: however late CMD dies, the entry is released after that. Only what no signal can end may take so long."""
 TELL_EVERY: Final = 1 / 30
 """Part of the TTL: how often the guard is told of the deadline, which moves with each renewal."""
 ENDS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -83,6 +85,7 @@ def main(args: argparse.Namespace) -> int:
             args.election,
             args.node,
             ttl=args.ttl,
+            grace=RELEASE_WAITS,
             observers=() if args.audit is None else (AuditLog(args.audit),),
             log=False,
         )

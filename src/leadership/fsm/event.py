@@ -52,8 +52,8 @@ class Step(NamedTuple):
     The answer of a machine: which row applied. The state of the context has changed already.
     """
 
-    source: StrEnum
-    dest: StrEnum
+    source: Any
+    dest: Any
     row: Row[Any, Any, Any, Any] | None
     """None for a stale event, which never reached the table."""
     effects: tuple[Any, ...]

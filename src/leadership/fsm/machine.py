@@ -138,11 +138,15 @@ class Machine(Generic[S, T, E, C]):
         ):
             return Step(source, source, None, self._stale.get(event.trigger, ()))
         self._hit = None
+        rows = self._events.get(event.trigger)
         try:
-            self._events[event.trigger].trigger(ctx, event)
-        except (MachineError, KeyError):  # KeyError: illegal in every state
+            if rows is not None:  # None: illegal in every state
+                rows.trigger(ctx, event)
+        except MachineError:
+            rows = None
+        if rows is None:
             msg = f"{self.name}: {event.trigger.value!r} cannot happen in state {source.value!r}"
-            raise IllegalTransition(msg) from None
+            raise IllegalTransition(msg)
         if self._hit is None:  # pragma: no cover - _check refuses tables in which it could happen
             msg = f"{self.name}: no alternative of {event.trigger.value!r} applies in state {source.value!r}"
             raise IllegalTransition(msg)

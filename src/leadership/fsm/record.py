@@ -72,7 +72,7 @@ class Transition:
             "dest": self.dest,
             "guard": self.guard,
             "disposition": self.disposition,
-            "cause": None if self.cause is None else self.cause.value,
+            "cause": None if self.cause is None else str(self.cause),
             "reason": self.reason,
             "error": self.error,
             "term": self.term,

@@ -45,7 +45,7 @@ class Link:
     """The part of requests, and of replies, that is lost."""
     refused: LeadershipError | None = None
     """What every call is answered with at once."""
-    watches: list[SimulatedWatch] = field(default_factory=list)
+    watches: list[Watch] = field(default_factory=list[Watch])
     last_event_at: float = 0.0
 
     @property
@@ -125,6 +125,7 @@ class Network:
         link = self.link(node)
         broken, link.watches = link.watches, []
         for watch in broken:
+            assert isinstance(watch, SimulatedWatch)  # noqa: S101 - it is what is put there
             watch.broken()
 
 
