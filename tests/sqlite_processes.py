@@ -15,11 +15,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
 from leadership._clock import now
+from leadership.backends._sqlite_database import Database
 from leadership.backends.sqlite import SqliteStore
 from leadership.errors import LeadershipError
 from leadership.store import Entry, Fact, Outcome, Reply, Session, WatchEvent
@@ -204,19 +206,28 @@ class _Child:
         """
         if busy:
             began = threading.Event()
-            self.store._worker.submit(lambda _database: (began.set(), time.sleep(2.0)), lambda _result, _error: None)
-            began.wait()
+
+            def work(_database: Database) -> None:
+                began.set()
+                time.sleep(2.0)
+
+            self.store._worker.submit(work, lambda _result, _error: None)
+            await asyncio.to_thread(began.wait)
         pid = os.fork()
         if pid == 0:
-            try:
-                asyncio._set_running_loop(None)  # type: ignore[attr-defined]  # the parent's, which is not ours
-                asyncio.new_event_loop().run_until_complete(self.be_a_child())
-                time.sleep(60)
-            finally:
-                os._exit(0)
+            self.be_a_child()
         return {"pid": pid}
 
-    async def be_a_child(self) -> None:
+    def be_a_child(self) -> None:
+        try:
+            asyncio._set_running_loop(None)  # the parent's, which is not ours
+            asyncio.new_event_loop().run_until_complete(self.try_stores())
+            time.sleep(60)
+        finally:
+            os._exit(0)
+
+    async def try_stores(self) -> None:
+        store: SqliteStore | None = None
         told = {"inherited": "", "own": ""}
         try:
             await self.store.read(["e"])
@@ -227,7 +238,7 @@ class _Child:
         except LeadershipError as error:
             told["own"] = str(error)
         self.tell("child", locks=[session.liveness_fds() for session in self.sessions.values()], **told)
-        if not told["own"]:
+        if store is not None:
             holder = (await store.read(["e"]))["e"]
             session = await store.open_session(30.0, self.notify)
             reply = await session.acquire(Entry("child", "child", "k"))
@@ -241,13 +252,13 @@ class _Child:
             session = await self.store.open_session(ttl, self.notify)
             self.sessions[f"c{number}"] = session
             asyncio.get_running_loop().create_task(self._keep(session, ttl))
-            self.store.watch("e", lambda event, number=number: self._stand(event, number))
+            self.store.watch("e", partial(self._stand, number))
 
     async def _keep(self, session: Session, ttl: float) -> None:
         while (await session.renew()).outcome is Outcome.DONE:
             await asyncio.sleep(ttl / 3)
 
-    def _stand(self, event: WatchEvent, number: int) -> None:
+    def _stand(self, number: int, event: WatchEvent) -> None:
         if event.fact in (Fact.KEY_DELETED, Fact.LEASE_EXPIRED, Fact.VACANT_OBSERVED):
             if self.standing:
                 self.task = asyncio.get_running_loop().create_task(self._claim(number))

@@ -9,6 +9,7 @@ term; only what refuses an older token is safe from a leader of the past. `Candi
 later.
 """
 
+from leadership import _platform as _platform
 from leadership.aio import AsyncCandidate, AsyncFollower, AsyncTerm
 from leadership.candidate import Candidate
 from leadership.connect import connect

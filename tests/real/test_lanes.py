@@ -134,8 +134,12 @@ def test_a_callback_of_one_election_delays_no_other(store: Store) -> None:
     release = threading.Event()
     hangs, other = Candidate(store, "jobs", ttl=TTL, grace=0.0), Candidate(store, "mail", ttl=TTL)
     told = threading.Event()
-    hangs.on_demoted(lambda _term, _cause: release.wait(SOON) and None)
-    other.on_demoted(lambda _term, _cause: told.set())
+    hangs.on_demoted(lambda _term, _cause: release.wait(SOON))
+
+    @other.on_demoted
+    def demoted(_term: Term, _cause: DemotionCause) -> None:
+        told.set()
+
     elected(hangs)
     elected(other)
     try:
@@ -154,7 +158,12 @@ def test_what_an_observer_cannot_take_is_counted() -> None:
     release, entered = threading.Event(), threading.Event()
     dispatcher = Dispatcher()
     told: list[int] = []
-    dispatcher.put(lambda: (entered.set(), release.wait(SOON)))
+
+    def hang() -> None:
+        entered.set()
+        release.wait(SOON)
+
+    dispatcher.put(hang)
     assert entered.wait(SOON)
     for number in range(CAPACITY + 5):
         dispatcher.put(told.append, number)

@@ -85,7 +85,7 @@ def public_path() -> Iterator[Path]:
     A folder that every user can reach, unlike pytest's.
     """
     with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o777)
+        os.chmod(folder, 0o1777)  # noqa: S103 - as the system's own folder for temporary files
         yield Path(folder)
 
 
@@ -158,7 +158,7 @@ def test_a_path_on_a_network_file_system_is_refused(tmp_path: Path, monkeypatch:
 
 def test_urls_have_three_or_four_slashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Relative to the working directory, resolved at once and shown absolute; or absolute; two slashes name the right form.
+    Relative to the working directory, resolved at once and shown absolute; or absolute. Two name the right form.
     """
     monkeypatch.chdir(tmp_path)
     assert f"sqlite:///{tmp_path}/rel.db" == connect("sqlite:///rel.db").url

@@ -1,5 +1,5 @@
 """
-The embedded store against its contract, on a real file: entries, sessions, tokens, watches, operators' edits.
+The embedded store against its contract, on a real file: entries, sessions, tokens.
 """
 
 from __future__ import annotations
@@ -7,81 +7,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sqlite3
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import Any
 
 import pytest
+from sqlite_stores import TTL, Heard, entry, opened, operate, run
 
 from leadership._clock import now
-from leadership.backends._sqlite_wake import Bell
-from leadership.backends.sqlite import SqliteSession, SqliteStore
+from leadership.backends.sqlite import SqliteStore
 from leadership.errors import ConfigError, StoreRefused, StoreUnavailable
-from leadership.store import Entry, Fact, Outcome, Reply, WatchEvent
-
-TTL = 5.0
-
-
-class Heard:
-    """
-    What a watch told, and when.
-    """
-
-    def __init__(self) -> None:
-        self.events: list[WatchEvent] = []
-        self.at: list[float] = []
-        self._more = asyncio.Event()
-
-    def __call__(self, event: WatchEvent) -> None:
-        self.events.append(event)
-        self.at.append(now())
-        self._more.set()
-
-    @property
-    def facts(self) -> list[Fact]:
-        return [event.fact for event in self.events]
-
-    async def until(self, fact: Fact, timeout: float = 5.0) -> WatchEvent:
-        async with asyncio.timeout(timeout):
-            while fact not in self.facts:
-                self._more.clear()
-                await self._more.wait()
-        return self.events[self.facts.index(fact)]
-
-
-@asynccontextmanager
-async def opened(path: Path, ttl: float = TTL) -> AsyncIterator[tuple[SqliteStore, SqliteSession]]:
-    store = SqliteStore(str(path))
-    try:
-        session = await store.open_session(ttl, Heard())
-        assert isinstance(session, SqliteSession)
-        yield store, session
-    finally:
-        await store.aclose()
-
-
-def entry(key: str = "k", election: str = "e", node: str = "n", **more: Any) -> Entry:
-    return Entry(election, node, key, **more)
-
-
-def operate(path: Path, statement: str, *arguments: object) -> list[Any]:
-    """
-    What an operator does with the `sqlite3` command.
-    """
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        return connection.execute(statement, arguments).fetchall()
+from leadership.store import Fact, Outcome, Reply
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "e.db"
-
-
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))
 
 
 # -- entries and tokens ---------------------------------------------------------------------------------------------
@@ -344,177 +283,6 @@ def test_a_session_that_an_operator_removed_is_reported_lost(path: Path) -> None
             assert Outcome.REFUSED is (await session.renew()).outcome
             assert Outcome.REFUSED is (await session.acquire(entry())).outcome
             assert [Fact.SESSION_LOST] == lost.facts
-
-    run(test)
-
-
-# -- watches --------------------------------------------------------------------------------------------------------
-
-
-def test_a_watch_begins_with_the_truth_and_tells_each_change(path: Path) -> None:
-    """
-    A first look, the other store's terms, its releases, and a change of holder as a deletion and a new leader.
-    """
-
-    async def test() -> None:
-        heard, late = Heard(), Heard()
-        async with opened(path) as (_, one), opened(path) as (store, other):
-            watch = store.watch("e", heard)
-            await heard.until(Fact.VACANT_OBSERVED)
-            await one.acquire(entry())
-            observed = await heard.until(Fact.LEADER_OBSERVED)
-            assert observed.holder is not None
-            assert 1 == observed.holder.token
-            store.watch("e", late)
-            await late.until(Fact.LEADER_OBSERVED)
-            await one.release(entry())
-            assert 1 == (await heard.until(Fact.KEY_DELETED)).token
-            await other.acquire(entry())
-            assert [Fact.VACANT_OBSERVED, Fact.LEADER_OBSERVED, Fact.KEY_DELETED, Fact.LEADER_OBSERVED] == heard.facts
-            assert heard.facts[1:] == late.facts
-            watch.close()
-            watch.close()
-            await other.release(entry())
-            await late.until(Fact.KEY_DELETED)
-            assert 4 == len(heard.events)
-
-    run(test)
-
-
-def test_another_store_is_told_within_milliseconds(path: Path) -> None:
-    """
-    A change wakes the stores that watch, also where the path is longer than a socket's address may be.
-    """
-
-    async def test() -> None:
-        long = path.parent / ("long" * 40)
-        long.mkdir()
-        delays = []
-        async with opened(long / "e.db") as (_, one), opened(long / "e.db") as (store, _):
-            for number in range(20):
-                heard = Heard()
-                watch = store.watch("e", heard)
-                await heard.until(Fact.VACANT_OBSERVED)
-                await asyncio.sleep(0.01)
-                began = now()
-                await one.acquire(entry(str(number)))
-                await heard.until(Fact.LEADER_OBSERVED)
-                delays.append(now() - began)
-                watch.close()
-                await one.release(entry(str(number)))
-        assert sorted(delays)[10] <= 0.05
-
-    run(test)
-
-
-def test_an_operators_edits_are_seen_within_a_poll(path: Path) -> None:
-    """
-    What is changed with the `sqlite3` command rings no bell; the poll sees it, and a leader learns that it is none.
-    """
-
-    async def test() -> None:
-        heard = Heard()
-        async with opened(path) as (store, session):
-            await session.acquire(entry())
-            store.watch("e", heard)
-            await heard.until(Fact.LEADER_OBSERVED)
-            operate(path, "UPDATE elections SET metadata = 'not JSON'")
-            began = now()
-            operate(path, "DELETE FROM elections")
-            assert 1 == (await heard.until(Fact.KEY_DELETED)).token
-            assert heard.at[-1] - began <= 1.2
-
-    run(test)
-
-
-def test_a_request_to_resign_reaches_the_watch_of_that_term(path: Path) -> None:
-    """
-    It names the term and the reason; one for another term, or for nobody, is refused; the next term does not see it.
-    """
-
-    async def test() -> None:
-        heard = Heard()
-        async with opened(path) as (store, session), opened(path) as (operator, _):
-            assert Outcome.REFUSED is (await operator.request_resign("e", 1, None)).outcome
-            await session.acquire(entry())
-            store.watch("e", heard)
-            assert Outcome.REFUSED is (await operator.request_resign("e", 2, None)).outcome
-            assert Outcome.DONE is (await operator.request_resign("e", 1, "maintenance")).outcome
-            request = await heard.until(Fact.RESIGN_REQUESTED)
-            assert (1, "maintenance") == (request.token, request.reason)
-            await session.release(entry())
-            await session.acquire(entry("b"))
-            fresh = Heard()
-            store.watch("e", fresh)
-            await fresh.until(Fact.LEADER_OBSERVED)
-            await asyncio.sleep(0.05)
-            assert [Fact.LEADER_OBSERVED] == fresh.facts
-
-    run(test)
-
-
-def test_a_bell_whose_queue_was_full_says_to_look_at_everything(tmp_path: Path) -> None:
-    """
-    Datagrams that found no room named elections that nobody will hear of otherwise.
-    """
-    import socket
-
-    bell = Bell(str(tmp_path), "b.sock")
-    with closing(bell), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.settimeout(0)
-        sender.sendto(b"one\ntwo", bell.path)
-        assert {"one", "two"} == bell.heard()
-        with pytest.raises(BlockingIOError):
-            for number in range(10_000):
-                sender.sendto(b"%d" % number, bell.path)
-        assert {""} == bell.heard()
-
-
-# -- cost -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_thousand_elections_cost_one_thread_and_two_operations_a_second(path: Path) -> None:
-    """
-    All held and watched by one store, idle for three seconds, renewals included.
-    """
-
-    async def test() -> None:
-        threads = threading.active_count()
-        heard = Heard()
-        async with opened(path, 3.0) as (store, session):
-            for number in range(1000):
-                store.watch(str(number), heard)
-                assert Outcome.DONE is (await session.acquire(entry(election=str(number)))).outcome
-            assert threads + 1 == threading.active_count()
-            await asyncio.sleep(0.1)  # for the last of the first looks
-            before = store.operations
-            for _ in range(3):
-                await asyncio.sleep(1.0)
-                await session.renew()
-            assert store.operations - before <= 6
-            assert 1000 == heard.facts.count(Fact.LEADER_OBSERVED)
-
-    run(test)
-
-
-def test_nothing_is_left_after_two_hundred_cycles(path: Path) -> None:
-    """
-    Opening, leading, watching and closing leaks no thread, descriptor, file or row.
-    """
-
-    async def test() -> None:
-        async with opened(path):
-            pass
-        threads, fds = threading.active_count(), len(os.listdir("/proc/self/fd"))
-        for _ in range(200):
-            async with opened(path) as (store, session):
-                store.watch("e", Heard())
-                await session.acquire(entry())
-        assert threads == threading.active_count()
-        assert fds == len(os.listdir("/proc/self/fd"))
-        assert [] == os.listdir(f"{path}-leadership")
-        assert [(0,)] == operate(path, "SELECT count(*) FROM sessions")
-        assert [path.name, f"{path.name}-leadership"] == sorted(os.listdir(path.parent))
 
     run(test)
 

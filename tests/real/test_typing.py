@@ -17,24 +17,13 @@ import leadership
 
 API = Path(__file__).parent.parent / "typing" / "api.py"
 WRONG = {
-    "a misspelt name": (
-        "candidate.is_leader, bool",
-        "candidate.is_leeder, bool",
-        '"Candidate" has no attribute "is_leeder"',
-    ),
-    "a misspelt argument": ("grace=5.0", "grase=5.0", 'Unexpected keyword argument "grase" for "Candidate"'),
-    "a misspelt import": (
-        "    StoreRefused,",
-        "    StoreRefuse,",
-        'Module "leadership" has no attribute "StoreRefuse"',
-    ),
-    "a wrong type": (
-        "ttl=15.0,\n        grace",
-        'ttl="15",\n        grace',
-        'has incompatible type "str"; expected "float"',
-    ),
-    "a forgotten None": ("term.check()", "print(term.reason.upper())", 'of "str | None" has no attribute "upper"'),
+    "name": ("is_leader, bool", "is_leeder, bool", '"Candidate" has no attribute "is_leeder"'),
+    "argument": ("grace=5.0", "grase=5.0", 'Unexpected keyword argument "grase" for "Candidate"'),
+    "import": (" StoreRefused,", " StoreRefuse,", 'Module "leadership" has no attribute "StoreRefuse"'),
+    "type": ("ttl=15.0,\n  ", 'ttl="15",\n  ', 'has incompatible type "str"; expected "float"'),
+    "None": ("term.check()", "print(term.reason.upper())", 'of "str | None" has no attribute "upper"'),
 }
+"""What is made wrong of what, and what mypy says of it."""
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +31,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("mypy")
 
 
-def mypy(source: str, folder: Path, cache: Path) -> tuple[int, str]:
+def mypy(source: str, path: Path, cache: Path) -> tuple[int, str]:
     """
     What a user's own mypy says of the installed package: with no configuration of this checkout.
     """
-    path = folder / "api.py"
     path.write_text(source)
     options = ("--strict", "--config-file=", f"--cache-dir={cache}")
     done = subprocess.run(
@@ -54,7 +42,7 @@ def mypy(source: str, folder: Path, cache: Path) -> tuple[int, str]:
         check=False,
         capture_output=True,
         text=True,
-        cwd=folder,
+        cwd=path.parent,
         timeout=170,
     )
     return done.returncode, done.stdout + done.stderr
@@ -65,7 +53,7 @@ def test_mypy_accepts_the_whole_api(tmp_path: Path, cache: Path) -> None:
     """
     A file that uses every public name passes mypy --strict.
     """
-    status, said = mypy(API.read_text(), tmp_path, cache)
+    status, said = mypy(API.read_text(), tmp_path / "right.py", cache)
     assert (0, "Success: no issues found in 1 source file\n") == (status, said)
 
 
@@ -78,7 +66,7 @@ def test_mypy_refuses_what_is_not_in_it(tmp_path: Path, cache: Path, fault: str)
     right, wrong, why = WRONG[fault]
     source = API.read_text()
     assert right in source, "the test's own text has changed"
-    status, said = mypy(source.replace(right, wrong, 1), tmp_path, cache)
+    status, said = mypy(source.replace(right, wrong, 1), tmp_path / f"wrong_{fault}.py", cache)
 
     assert status == 1, said
     assert why in said

@@ -258,8 +258,12 @@ async def use_asyncio(store: Store) -> None:
             assert_type((term.election, term.node, term.elected_at), tuple[str, str, datetime])
             term.check()
 
+        @candidate.on_demoted
+        def stand_down(term: Term, cause: DemotionCause) -> None:
+            print(term, cause)
+
         await lead(AsyncTerm(make_term()))
-        candidate.on_demoted(lambda term, cause: print(term, cause))
+        stand_down(make_term(), DemotionCause.STOPPED)
     async with AsyncFollower(store, "jobs") as follower:
         assert_type(follower.state, FollowerState)
         assert_type(follower.leaders(), AsyncIterator[Leader | None])

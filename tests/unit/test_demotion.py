@@ -214,8 +214,7 @@ def test_a_deletion_that_was_not_seen_is_found(sim: Simulation) -> None:
     candidate.start()
     candidate.wait_elected()
     sim.advance(0.1)
-    candidate_watch = sim._network.link("a").watches[0]
-    candidate_watch._open = False  # a watch that has gone deaf without saying so
+    sim._network.server.elections["jobs"].watchers.clear()  # the watch has gone deaf without saying so
     sim.fault("delete", election="jobs")
     assert sim.run_until(lambda: not candidate.is_leader, timeout=TTL + 0.1)
     sim.advance(0.1)

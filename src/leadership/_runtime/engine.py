@@ -345,14 +345,11 @@ def engine_for(store: Store) -> Engine:
 
 def check_platform() -> None:
     """
-    Refuse where the engine's thread would not be a real one, and where nobody has tested the library.
+    Refuse where the engine's thread would not be a real one.
 
     Raises:
-        ConfigError: Windows, or a process patched by gevent or eventlet.
+        ConfigError: A process patched by gevent or eventlet.
     """
-    if sys.platform == "win32":
-        msg = "leadership is not tested on Windows and refuses to elect there: use Linux or macOS"
-        raise ConfigError(msg)
     gevent = sys.modules.get("gevent.monkey")
     eventlet = sys.modules.get("eventlet.patcher")
     if (gevent is not None and gevent.is_module_patched("threading")) or (

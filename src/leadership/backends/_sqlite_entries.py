@@ -39,7 +39,8 @@ SET session = NULL, key = NULL, node = NULL, metadata = NULL, resign_token = NUL
 _TAKE = """
 INSERT INTO elections (name, token, session, key, number, node, metadata) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (name) DO UPDATE SET token = excluded.token, session = excluded.session, key = excluded.key,
-    number = excluded.number, node = excluded.node, metadata = excluded.metadata, resign_token = NULL, resign_reason = NULL
+    number = excluded.number, node = excluded.node, metadata = excluded.metadata,
+    resign_token = NULL, resign_reason = NULL
 """
 
 

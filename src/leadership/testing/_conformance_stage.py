@@ -203,7 +203,7 @@ class Stage:
         """
         A new attempt.
         """
-        return Entry(election, node, key or uuid.uuid4().hex, metadata, above)
+        return Entry(election, node, key or uuid.uuid4().hex, metadata, above=above)
 
     async def take(self, session: Session, entry: Entry) -> int:
         """
