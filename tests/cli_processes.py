@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from leadership._clock import now
+
 COMMAND = (sys.executable, "-m", "leadership")
 PATIENCE = 20.0
 """Seconds for what takes a fraction of one on an idle machine."""
@@ -53,13 +55,6 @@ while True:
     say("alive", os.getpid())
     time.sleep(0.01)
 """
-
-
-def now() -> float:
-    """
-    Seconds on the clock of deadlines.
-    """
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:

@@ -162,6 +162,8 @@ class Guarantees:
     """The fencing token keeps rising when the store is restarted with its data."""
     attests_death: bool
     """A holder whose process died is replaced without waiting for its lease."""
+    queues: bool = False
+    """Those who wait have entries in a queue of the store; elsewhere one answer serves all who ask at a time."""
     holds_through_suspension: bool = True
     """A session without contact lives until its lease ends."""
 

@@ -43,6 +43,8 @@ class QueueServer(MemoryServer):
             return Reply(Outcome.REFUSED, holder=election.holder)
         mine = self._place(session, entry.election)
         if mine is not None and mine.entry.key != entry.key:
+            if mine.entry.number > entry.number:
+                return Reply(Outcome.REFUSED, holder=election.holder)  # held up on its way
             self.leave(mine)
             mine = None
         if mine is None:

@@ -5,6 +5,7 @@ The conformance suite can fail: each of its tests condemns a store with a fault 
 from __future__ import annotations
 
 import pytest
+from conformance import broken_attempts as attempts
 from conformance import broken_entries as entries
 from conformance import broken_sessions as sessions
 from conformance import broken_watches as watches
@@ -28,6 +29,17 @@ TEETH: list[tuple[Part, str, str]] = [
     (entries.ReleasesBySession, "test_release_touches_no_other_entry", "compares session and key"),
     (entries.RefusesAbsent, "test_release_touches_no_other_entry", "a release is done"),
     (entries.Adopts, "test_earlier_entry_is_never_adopted", "another key is a new term"),
+    (attempts.LastToComeLeads, "test_late_acquire_changes_nothing", "while a later attempt of its session"),
+    (attempts.AnswersForTheLater, "test_late_acquire_changes_nothing", "while a later attempt of its session"),
+    (attempts.RefusesTooLate, "test_late_acquire_changes_nothing", "leaves the entry of the later attempt alone"),
+    (attempts.BeginsAnotherTerm, "test_late_acquire_changes_nothing", "leaves the entry of the later attempt alone"),
+    (attempts.LateOnesWait, "test_late_acquire_changes_nothing", "waits for nothing"),
+    (attempts.LateOnesWait, "test_late_acquire_takes_no_place", "waits for nothing"),
+    (attempts.LateOnesTakeThePlace, "test_late_acquire_takes_no_place", "the earlier never leads"),
+    (attempts.LastToComeLeads, "test_later_of_two_acquires_at_once_leads", "the later attempt's entry leads"),
+    (attempts.LooksAndThenLeaps, "test_later_of_two_acquires_at_once_leads", "the later attempt's entry leads"),
+    (attempts.ComparesSessions, "test_numbers_of_others_do_not_count", "leads when it asks again"),
+    (attempts.ComparesElections, "test_numbers_of_others_do_not_count", "an acquire of a vacant election"),
     (entries.ForgetsTokensOfSessions, "test_tokens_rise_however_a_term_ends", "greater than those of earlier terms"),
     (entries.IgnoresAbove, "test_token_exceeds_what_the_process_has_seen", "token_reset=True"),
     (entries.CriesWolf, "test_token_exceeds_what_the_process_has_seen", "token_reset is False"),

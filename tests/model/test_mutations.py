@@ -15,8 +15,8 @@ from model.mutants import Mutant, legality, moved, mutants, with_effect, without
 from model.probing import AnyRow
 from model.table_check import check_candidate
 
-from leadership.fsm.candidate_table import CANDIDATE_TABLE
-from leadership.fsm.follower_table import FOLLOWER_TABLE
+from leadership.fsm.candidate_table import CANDIDATE_TABLE, lease_valid
+from leadership.fsm.follower_table import FOLLOWER_TABLE, not_older
 from leadership.fsm.row import DemotionCause as Cause
 from leadership.fsm.row import Disposition
 from leadership.fsm.states import CandidateEffect as E
@@ -106,6 +106,29 @@ def passed_over(row: AnyRow) -> AnyRow:
     return replace(row, dest=None, effects=(), cause=None, disposition=Disposition.IGNORE)
 
 
+def does(dest: Any, *effects: Any) -> Change:
+    """
+    The row goes there, and does that.
+    """
+    return lambda row: moved(replace(row, effects=effects), dest)
+
+
+def asks(guard: Callable[[Any, Any], bool], called: str | None = None) -> Change:
+    """
+    The row asks another guard, under its own name or another's.
+    """
+
+    def ask(ctx: Any, event: Any) -> bool:
+        return guard(ctx, event)
+
+    ask.__name__ = called or guard.__name__
+    return lambda row: replace(row, guard=ask)
+
+
+REVIVES = does(None, E.EXTEND_LEASE)
+STANDS_AGAIN = does(S.BACKOFF, E.ARM_BACKOFF)
+LIKE_NOT_OLDER = asks(not_older, called="newer")
+
 PLANTED: list[tuple[str, Any, Any, str | None, Change, str]] = [
     ("a late grant elects", S.CAMPAIGNING, T.ACQUIRED, "lease_valid", unguarded, "never apply"),
     ("a late grant is not cleaned up", S.CAMPAIGNING, T.ACQUIRED, None, lacks(E.CLEANUP), "must"),
@@ -119,7 +142,9 @@ PLANTED: list[tuple[str, Any, Any, str | None, Change, str]] = [
     ("the end of any entry ends a term", S.LEADER, T.KEY_DELETED, "own_key", unguarded, "never apply"),
     ("a newer leader does not matter", S.LEADER, T.LEADER_OBSERVED, "newer_other", to(None), "should be error"),
     ("a lost packet ends a term", S.LEADER, T.STORE_ERROR, "fatal", unguarded, "never apply"),
-    ("a renewal is not noted", S.LEADER, T.RENEWED, "lease_valid", lacks(E.EXTEND_LEASE), "without a timer|must"),
+    ("a renewal is not noted", S.LEADER, T.RENEWED, "still_valid", lacks(E.EXTEND_LEASE), "without a timer|must"),
+    ("a renewal after the deadline revives the term", S.LEADER, T.RENEWED, None, REVIVES, "should be error"),
+    ("a renewal asks for its own deadline only", S.LEADER, T.RENEWED, "still_valid", asks(lease_valid), "asks"),
     ("release without on_demoted", S.LEADER, T.RESIGN, None, lacks(E.ON_DEMOTED), "must not cleanup"),
     ("release before on_demoted", S.LEADER, T.RESIGN, None, reordered, "must not cleanup"),
     ("a term that is never cleaned up", S.LEADER, T.LEASE_EXPIRED, None, lacks(E.CLEANUP), "must"),
@@ -128,7 +153,11 @@ PLANTED: list[tuple[str, Any, Any, str | None, Change, str]] = [
     ("a stop while resigning is forgotten", S.RESIGNING, T.STOP, None, passed_over, "must"),
     ("a stop skips the clean-up", S.CAMPAIGNING, T.STOP, None, to(S.IDLE), "should be resigning"),
     ("a lost leader stands again at once", S.LEADER, T.LEASE_EXPIRED, None, to(S.CAMPAIGNING), "should be error"),
-    ("it idles after a resignation", S.RESIGNING, T.SETTLED, None, to(S.IDLE), "should be backoff"),
+    ("it idles after a resignation", S.RESIGNING, T.SETTLED, "retries_left", to(S.IDLE), "should be backoff"),
+    ("retries are not asked after a resignation", S.RESIGNING, T.SETTLED, None, STANDS_AGAIN, "should be idle"),
+    ("a stop is not asked for after a resignation", S.RESIGNING, T.SETTLED, "stopping", STANDS_AGAIN, "should be idle"),
+    ("it gives up in silence", S.RESIGNING, T.SETTLED, None, lacks(E.ON_GAVE_UP), "must"),
+    ("it says that it was stopped, and gave up", S.RESIGNING, T.SETTLED, None, does(S.IDLE, E.ON_STOPPED), "must not"),
     ("it never gives up", S.ERROR, T.SETTLED, None, to(S.BACKOFF), "should be idle"),
     ("an error that nothing ends", S.ERROR, T.SETTLED, "retries_left", to(None), "should be backoff"),
     ("a backoff that nothing ends", S.ERROR, T.SETTLED, "retries_left", lacks(E.ARM_BACKOFF), "must"),
@@ -152,6 +181,9 @@ PLANTED: list[tuple[str, Any, Any, str | None, Change, str]] = [
     ("a newer leader is overlooked", F.FOLLOWING, FT.LEADER_OBSERVED, "newer", deleted, "asks"),
     ("a change is not reported", F.FOLLOWING, FT.LEADER_OBSERVED, "newer", lacks(FE.ON_LEADER_CHANGED), "must"),
     ("another's end is taken for ours", F.FOLLOWING, FT.KEY_DELETED, "current_key", unguarded, "never apply"),
+    ("a vacant follower follows the dead entry again", F.VACANT, FT.LEADER_OBSERVED, "newer", LIKE_NOT_OLDER, "be vacant"),
+    ("a vacant follower asks what a syncing one does", F.VACANT, FT.LEADER_OBSERVED, "newer", asks(not_older), "asks"),
+    ("a vacant follower stays so", F.VACANT, FT.LEADER_OBSERVED, "newer", passed_over, "should be following"),
     ("a vacancy is not reported", F.FOLLOWING, FT.LEASE_EXPIRED, "current_key", lacks(FE.ON_LEADER_LOST), "must"),
     ("a broken watch is not stale", F.FOLLOWING, FT.WATCH_CLOSED, None, lacks(FE.MARK_STALE), "claims to know|must"),
     ("a suspended session is not stale", F.VACANT, FT.SESSION_SUSPENDED, None, passed_over, "must"),

@@ -9,7 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cli_processes import PATIENCE, call, now
+from cli_processes import PATIENCE, call
+
+from leadership._clock import now
 
 pytestmark = pytest.mark.timeout(120)
 RUNS = 3
@@ -21,13 +23,21 @@ def done() -> subprocess.CompletedProcess[str]:
     """
     A demo, from its beginning to its end.
     """
-    for _ in range(RUNS):
-        began = now()
-        done = call("demo")
-        assert now() - began < PATIENCE
-        if "PROMISE BROKEN" not in done.stdout:
-            return done
-        assert 1 == done.returncode, "a broken promise is no success"
+    done = run_demo()
+    for _ in range(RUNS - 1):
+        if "PROMISE BROKEN" in done.stdout:
+            assert 1 == done.returncode, "a broken promise is no success"
+            done = run_demo()
+    return done
+
+
+def run_demo() -> subprocess.CompletedProcess[str]:
+    """
+    Once, in time.
+    """
+    began = now()
+    done = call("demo")
+    assert now() - began < PATIENCE
     return done
 
 

@@ -17,7 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cli_processes import Jobs, call, guard_of, is_alive, now, running, wait_for
+from cli_processes import Jobs, call, guard_of, is_alive, running, wait_for
+
+from leadership._clock import now
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the guard finds all descendants on Linux only")
 

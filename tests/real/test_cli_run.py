@@ -16,7 +16,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from cli_processes import call, children, now, running, wait_for
+from cli_processes import COMMAND, call, children, running, wait_for
+
+from leadership._clock import now
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into Linux's /proc")
 OPTIONS = ("--ttl", "3")
@@ -265,6 +267,26 @@ def test_cmd_is_told_before_a_lease_that_is_not_renewed_runs_out(store: str, tmp
         assert "heard\n" == process.stdout.readline()
         blocker.execute("ROLLBACK")
         assert "ready\n" == process.stdout.readline()
+
+
+def test_messages_that_nobody_reads_do_no_harm(store: str) -> None:
+    """
+    When the reader of stderr has gone, CMD is run, and ended before another one is, as ever.
+    """
+    with subprocess.Popen(
+        [*COMMAND, "run", "nightly", "--store", store, *OPTIONS, "--", "sh", "-c", wait_for_ever(on="'exit 9' TERM")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        process.stderr.close()
+        assert "ready\n" == process.stdout.readline()
+        assert 0 == call("resign", "nightly", "--store", store).returncode
+        assert "ready\n" == process.stdout.readline()
+        process.terminate()
+        assert 9 == process.wait(20)
 
 
 def test_audit_has_each_transition(store: str, tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from leadership.errors import ConfigError, LeadershipError
 from leadership.fsm.backoff import Backoff
 
-seconds = st.floats(min_value=1e-6, max_value=1e6)
+LEAST, MOST = 0.001, 86_400.0
+waits = st.floats(min_value=LEAST, max_value=MOST)
+ttls = st.floats(min_value=1e-6, max_value=1e6)
 factors = st.floats(min_value=1.0, max_value=1e6)
 failures = st.integers(min_value=1, max_value=10**6)
 draws = st.floats(min_value=0.0, max_value=1.0, exclude_max=True)
@@ -27,7 +29,7 @@ def backoffs(draw: st.DrawFn) -> Backoff:
     """
     Any backoff that is accepted.
     """
-    initial, maximum = sorted((draw(seconds), draw(seconds)))
+    initial, maximum = sorted((draw(waits), draw(waits)))
     return Backoff(initial, draw(st.sampled_from((maximum, None))), draw(factors))
 
 
@@ -72,7 +74,7 @@ def test_a_factor_of_one_never_grows() -> None:
     assert {3.0} == {Backoff(initial=3.0, factor=1.0).ceiling(n, ttl=60.0) for n in (1, 2, 50, 10**6)}
 
 
-@given(backoffs(), failures, seconds)
+@given(backoffs(), failures, ttls)
 def test_ceiling_is_bounded(backoff: Backoff, failed: int, ttl: float) -> None:
     """
     No wait is longer than the cap, none is zero, and each is a finite number.
@@ -84,7 +86,7 @@ def test_ceiling_is_bounded(backoff: Backoff, failed: int, ttl: float) -> None:
     assert math.isfinite(ceiling)
 
 
-@given(backoffs(), failures, failures, seconds)
+@given(backoffs(), failures, failures, ttls)
 def test_ceiling_never_decreases(backoff: Backoff, one: int, other: int, ttl: float) -> None:
     """
     More failures never wait less.
@@ -94,7 +96,7 @@ def test_ceiling_never_decreases(backoff: Backoff, one: int, other: int, ttl: fl
     assert backoff.ceiling(fewer, ttl) <= backoff.ceiling(more, ttl)
 
 
-@given(backoffs(), seconds)
+@given(backoffs(), ttls)
 def test_ceiling_never_decreases_from_failure_to_failure(backoff: Backoff, ttl: float) -> None:
     """
     The same for each of the first 200 failures, where the growth is.
@@ -104,17 +106,17 @@ def test_ceiling_never_decreases_from_failure_to_failure(backoff: Backoff, ttl: 
     assert all(earlier <= later for earlier, later in itertools.pairwise(waits))
 
 
-@given(st.floats(1e-3, 10), factors, st.integers(1, 30))
+@given(waits, factors, st.integers(1, 30))
 def test_ceiling_is_the_plain_power_below_the_cap(initial: float, factor: float, failed: int) -> None:
     """
     Below the cap the wait is initial * factor ** (failures - 1).
     """
     expected = initial * factor ** (failed - 1)
 
-    assert min(expected, 1e6) == pytest.approx(Backoff(initial, 1e6, factor).ceiling(failed, ttl=1.0), rel=1e-9)
+    assert min(expected, MOST) == pytest.approx(Backoff(initial, MOST, factor).ceiling(failed, ttl=1.0), rel=1e-9)
 
 
-@given(backoffs(), failures, seconds, draws)
+@given(backoffs(), failures, ttls, draws)
 def test_jitter_keeps_half(backoff: Backoff, failed: int, ttl: float, draw: float) -> None:
     """
     The wait is in [d/2, d] of its ceiling d: never at once, never longer than said.
@@ -124,7 +126,7 @@ def test_jitter_keeps_half(backoff: Backoff, failed: int, ttl: float, draw: floa
     assert ceiling / 2 <= backoff.delay(failed, ttl, draw) <= ceiling
 
 
-@given(backoffs(), failures, seconds, draws, draws)
+@given(backoffs(), failures, ttls, draws, draws)
 def test_jitter_follows_the_draw(backoff: Backoff, failed: int, ttl: float, one: float, other: float) -> None:
     """
     A larger draw never waits less, and the smallest waits half.
@@ -149,17 +151,23 @@ def test_retries(retries: int | None, failed: int, allowed: bool) -> None:
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        ({"initial": 0}, "initial must be a positive number of seconds, not 0"),
-        ({"initial": -1.0}, "initial must be a positive number of seconds, not -1.0"),
-        ({"initial": math.nan}, "initial must be a positive number of seconds, not nan"),
-        ({"initial": math.inf}, "initial must be a positive number of seconds, not inf"),
-        ({"initial": "1"}, "initial must be a positive number of seconds, not '1'"),
-        ({"initial": True}, "initial must be a positive number of seconds, not True"),
-        ({"initial": None}, "initial must be a positive number of seconds, not None"),
-        ({"maximum": 0}, "maximum must be a positive number of seconds or None, not 0"),
-        ({"maximum": math.nan}, "maximum must be a positive number of seconds or None, not nan"),
-        ({"maximum": math.inf}, "maximum must be a positive number of seconds or None, not inf"),
-        ({"maximum": False}, "maximum must be a positive number of seconds or None, not False"),
+        ({"initial": 0}, "initial must be 0.001 to 86400 seconds, not 0"),
+        ({"initial": -1.0}, "initial must be 0.001 to 86400 seconds, not -1.0"),
+        ({"initial": 0.0009}, "initial must be 0.001 to 86400 seconds, not 0.0009"),
+        ({"initial": 86_400.1}, "initial must be 0.001 to 86400 seconds, not 86400.1"),
+        ({"initial": math.nan}, "initial must be 0.001 to 86400 seconds, not nan"),
+        ({"initial": math.inf}, "initial must be 0.001 to 86400 seconds, not inf"),
+        ({"initial": "1"}, "initial must be 0.001 to 86400 seconds, not '1'"),
+        ({"initial": True}, "initial must be 0.001 to 86400 seconds, not True"),
+        ({"initial": None}, "initial must be 0.001 to 86400 seconds, not None"),
+        ({"maximum": 0}, "maximum must be 0.001 to 86400 seconds or None, not 0"),
+        ({"maximum": -1.0}, "maximum must be 0.001 to 86400 seconds or None, not -1.0"),
+        ({"maximum": 0.0009}, "maximum must be 0.001 to 86400 seconds or None, not 0.0009"),
+        ({"maximum": 86_401}, "maximum must be 0.001 to 86400 seconds or None, not 86401"),
+        ({"maximum": "1"}, "maximum must be 0.001 to 86400 seconds or None, not '1'"),
+        ({"maximum": math.nan}, "maximum must be 0.001 to 86400 seconds or None, not nan"),
+        ({"maximum": math.inf}, "maximum must be 0.001 to 86400 seconds or None, not inf"),
+        ({"maximum": False}, "maximum must be 0.001 to 86400 seconds or None, not False"),
         ({"initial": 2.0, "maximum": 1.0}, "maximum (1.0) must not be less than initial (2.0)"),
         ({"factor": 0.5}, "factor must be a number of at least 1, not 0.5"),
         ({"factor": math.nan}, "factor must be a number of at least 1, not nan"),
@@ -193,28 +201,72 @@ def test_all_faults_are_listed() -> None:
     ]
 
 
-@pytest.mark.parametrize("arguments", [{"initial": 1, "maximum": 1}, {"factor": 1}, {"retries": 0}, {"initial": 1}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"initial": LEAST},
+        {"initial": MOST},
+        {"maximum": MOST},
+        {"initial": LEAST, "maximum": LEAST},
+        {"initial": 1, "maximum": 1},
+        {"factor": 1},
+        {"retries": 0},
+        {"initial": 1},
+    ],
+    ids=str,
+)
 def test_boundaries_are_accepted(arguments: dict[str, Any]) -> None:
     """
-    Whole numbers and the smallest values that make sense are taken as they are.
+    Whole numbers, and the least and the most that make sense, are taken as they are.
     """
     backoff = Backoff(**arguments)
 
     assert arguments == {name: getattr(backoff, name) for name in arguments}
 
 
-@pytest.mark.parametrize(
-    "arguments", [{"initial": 10**400}, {"maximum": 10**400}, {"initial": 1e-310}], ids=["large", "larger", "tiny"]
-)
-def test_what_is_accepted_can_be_computed(arguments: dict[str, Any]) -> None:
+@given(st.floats() | st.integers())
+def test_just_the_waits_within_bounds_are_accepted(wait: float) -> None:
     """
-    An absurd number is refused at once with a typed error, or else it never overflows later, inside the engine.
+    A wait is accepted exactly from a millisecond to a day, as the first and as the longest.
+    """
+    fits = LEAST <= wait <= MOST
+
+    assert fits is is_accepted(initial=wait)
+    assert fits is is_accepted(initial=LEAST, maximum=wait)
+
+
+def is_accepted(**arguments: float) -> bool:
+    """
+    Whether a backoff can be had.
     """
     try:
-        backoff = Backoff(**arguments)
+        Backoff(**arguments)
     except ConfigError:
-        return
-    assert math.isfinite(backoff.ceiling(10**6, ttl=15.0))
+        return False
+    return True
+
+
+@pytest.mark.parametrize("wait", [math.nextafter(LEAST, 0), math.nextafter(MOST, math.inf), 1e-310, 10**400], ids=repr)
+def test_the_next_number_beyond_a_bound_is_refused(wait: float) -> None:
+    """
+    The bounds are where the message says, to the last bit; a number that no float holds is refused like any other.
+    """
+    assert not is_accepted(initial=wait)
+    assert not is_accepted(initial=LEAST, maximum=wait)
+
+
+@pytest.mark.parametrize("ttl", [0.05, 15.0, MOST])
+@pytest.mark.parametrize("factor", [1.0, 1e308, 10**400], ids=["one", "large", "larger than floats"])
+@pytest.mark.parametrize(("initial", "maximum"), [(LEAST, MOST), (MOST, None), (LEAST, None), (LEAST, LEAST)])
+def test_what_is_accepted_can_be_computed(initial: float, maximum: float | None, factor: float, ttl: float) -> None:
+    """
+    The extremes of what is accepted never overflow later, inside the engine.
+    """
+    backoff = Backoff(initial, maximum, factor)
+
+    for failed in (1, 2, 10**6):
+        ceiling = backoff.ceiling(failed, ttl)
+        assert min(initial, ttl / 2) * (1 - 1e-9) <= ceiling <= MOST
 
 
 def test_it_cannot_be_changed() -> None:

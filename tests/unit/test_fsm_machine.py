@@ -276,19 +276,37 @@ def test_one_machine_serves_many_contexts() -> None:
     assert (CandidateState.CAMPAIGNING, CandidateState.IDLE) == (first.state, second.state)
 
 
-def test_a_raising_guard_moves_nothing() -> None:
+@pytest.mark.parametrize("state", CandidateState)
+def test_what_is_illegal_everywhere_is_illegal(state: CandidateState) -> None:
+    """
+    A trigger that a table refuses in every state is refused like any other, and moves nothing.
+    """
+    settled = [row for row in CANDIDATE.table if row.trigger is CandidateTrigger.SETTLED]
+    refused = [Row(one, CandidateTrigger.SETTLED, None, Disposition.ILLEGAL) for one in CandidateState]
+    rows = [row for row in CANDIDATE.table if row not in settled] + refused
+    machine: AnyMachine = Machine("candidate", CandidateState, CandidateTrigger, rows)
+    ctx = CandidateContext(state=state)
+
+    with pytest.raises(IllegalTransition, match=f"candidate: 'settled' cannot happen in state '{state.value}'"):
+        machine.fire(ctx, Event(CandidateTrigger.SETTLED, now=0.0))
+    assert CandidateContext(state=state) == ctx
+    assert machine.fire(ctx, Event(CandidateTrigger.CALLBACK_FAILED, now=0.0)).row is not None
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyError, AttributeError])
+def test_a_raising_guard_moves_nothing(error: type[Exception]) -> None:
     """
     A guard that raises is a bug that is seen: the error comes through, the state is as before, the machine goes on.
     """
 
     def broken(ctx: Any, event: Any) -> bool:
-        raise ZeroDivisionError
+        raise error
 
     rows = [replace(row, guard=broken) if row.guard is not None else row for row in CANDIDATE.table]
     machine: AnyMachine = Machine("candidate", CandidateState, CandidateTrigger, rows)
     ctx = Forced(CandidateState.CAMPAIGNING)
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(error):
         machine.fire(ctx, Event(CandidateTrigger.ACQUIRED, now=0.0))
     assert Forced(CandidateState.CAMPAIGNING) == ctx
     assert CandidateState.RESIGNING is machine.fire(ctx, Event(CandidateTrigger.STOP, now=0.0)).dest

@@ -38,6 +38,7 @@ class Campaign:
         """The newest token seen in this election."""
         self._acquiring = False
         self._again = False
+        self._turnstile = None if driver.store.guarantees.queues else driver.engine.turnstile(driver)
 
     def begin(self) -> None:
         """
@@ -67,7 +68,31 @@ class Campaign:
             self._again = True
             return
         self._acquiring, self._again = True, False
-        self.keeper.ensure(partial(self._session_ready, self._driver.ctx.attempt))
+        self.asks(self._driver.ctx.attempt)
+
+    def asks(self, attempt: int) -> None:
+        """
+        Ask, unless another of this process asks already, or the attempt is over.
+        """
+        if not self._is_current(attempt):
+            return
+        if self._turnstile is None or self._turnstile.enter(self, attempt):
+            self.keeper.ensure(partial(self._session_ready, attempt))
+
+    def told(self, attempt: int, holder: Holder) -> None:
+        """
+        The answer to another candidate of this process says who leads.
+        """
+        if self._is_current(attempt):
+            self._acquiring = False
+            self._driver.fire(Event(T.CONTENDED, self._driver.engine.now(), attempt=attempt, payload=holder))
+
+    def _is_current(self, attempt: int) -> bool:
+        return attempt == self._driver.ctx.attempt and self._driver.ctx.state is S.CAMPAIGNING
+
+    def _pass_on(self, holder: Holder | None) -> None:
+        if self._turnstile is not None:
+            self._turnstile.leave(self, holder)
 
     def cancel(self) -> None:
         """
@@ -77,11 +102,13 @@ class Campaign:
 
     def _session_ready(self, attempt: int, session: Session | None, reply: Reply) -> None:
         driver, entry = self._driver, self.entry
-        if attempt != driver.ctx.attempt or driver.ctx.state is not S.CAMPAIGNING or entry is None:
+        if not self._is_current(attempt) or entry is None:
+            self._pass_on(None)
             return
         if session is None:
             self._acquiring = False
             self.failed(attempt, reply)
+            self._pass_on(None)
             return
         self.session = session
         driver.ctx.session = session.id
@@ -99,13 +126,24 @@ class Campaign:
         if reply.outcome is Outcome.DONE:
             self._granted(attempt, session, entry, reply)
         elif late:
-            return
+            pass
         elif reply.outcome is Outcome.REFUSED and not reply.fatal:
             driver.fire(Event(T.CONTENDED, driver.engine.now(), attempt=attempt, payload=reply.holder))
         else:
             # It may yet be carried out, after the clean-up's release.
             self.keeper.doubt(session, entry, outstanding=True)
             self.failed(attempt, reply)
+        if not late:
+            self._pass_on(self._leads_now(session, entry, reply))
+
+    @staticmethod
+    def _leads_now(session: Session, entry: Entry, reply: Reply) -> Holder | None:
+        """
+        Who leads by an answer, if it says so.
+        """
+        if reply.outcome is Outcome.DONE:
+            return Holder(entry.node, reply.token or 0, session.id, entry.metadata or {})
+        return reply.holder if reply.outcome is Outcome.REFUSED else None
 
     def _granted(self, attempt: int, session: Session, entry: Entry, reply: Reply) -> None:
         driver = self._driver

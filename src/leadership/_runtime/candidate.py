@@ -82,7 +82,7 @@ class CandidateDriver(Driver[CandidateContext]):
             backoff=replace(settings.backoff, retries=None),  # it lives as long as the candidate
             reread=settings.ttl,
             log=False,
-            history=History(),
+            history=None,
             changed=changed,
             listener=self._observed,
             own_session=lambda: self.ctx.session,

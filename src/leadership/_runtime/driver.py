@@ -67,7 +67,7 @@ class Driver(Generic[C]):
         *,
         log: bool,
         loop: asyncio.AbstractEventLoop | None,
-        history: History,
+        history: History | None,
         changed: Changed,
     ) -> None:
         self.engine = engine
@@ -182,9 +182,12 @@ class Driver(Generic[C]):
         if row is None or row.disposition is Disposition.IGNORE:
             self.ignored += 1
         elif row.disposition is Disposition.GO:
-            text = None if event.error is None else f"{type(event.error).__name__}: {event.error}"
             self.why = event.trigger.value
-            self._publish(self._record(event, step.source, step.dest, row.guard_name, row.disposition, text, row.cause))
+            if self.history is not None:  # a follower inside a candidate is watched by nobody
+                text = None if event.error is None else f"{type(event.error).__name__}: {event.error}"
+                self._publish(
+                    self._record(event, step.source, step.dest, row.guard_name, row.disposition, text, row.cause)
+                )
             self.since, self.since_utc, self.renewals = event.now, self.engine.utcnow(), 0
         for effect in step.effects:
             try:
@@ -251,7 +254,8 @@ class Driver(Generic[C]):
         """
 
     def _publish(self, record: Transition) -> None:
-        self.history.add(record)
+        if self.history is not None:
+            self.history.add(record)
         for observer in self.subscriptions.observers:
             if isinstance(observer, AuditLog):
                 self.audit(observer, record)

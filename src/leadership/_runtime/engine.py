@@ -32,6 +32,7 @@ from leadership._runtime.dispatch import Dispatcher
 from leadership._runtime.exit import ExitJobs
 from leadership._runtime.jobs import Job, Lane
 from leadership._runtime.reader import Reader
+from leadership._runtime.turnstile import Turnstile
 from leadership.errors import ConfigError, LeadershipError, StoreRefused, StoreUnavailable
 from leadership.observers.log import log_event
 from leadership.store import Outcome, Reply, Store
@@ -65,6 +66,7 @@ class Engine:
         self.boot = self.new_id()
         self.keepers: list[SessionKeeper] = []
         self.drivers: set[Driver[Any]] = set()
+        self.turnstiles: weakref.WeakValueDictionary[tuple[int, str], Turnstile] = weakref.WeakValueDictionary()
         self.readers: dict[int, Reader] = {}
         self.dispatcher = Dispatcher()
         self._numbers = itertools.count(1)
@@ -167,6 +169,12 @@ class Engine:
         The one that reads who leads, for all elections of a store at a time.
         """
         return self.readers.setdefault(id(store), Reader(self, store))
+
+    def turnstile(self, driver: Driver[Any]) -> Turnstile:
+        """
+        The one through which all candidates of this process ask for an election.
+        """
+        return self.turnstiles.setdefault((id(driver.store), driver.election), Turnstile())
 
     def lane(self) -> Lane:
         """

@@ -66,7 +66,7 @@ class FollowerDriver(Driver[FollowerContext]):
         reread: float = REREAD,
         log: bool = True,
         loop: asyncio.AbstractEventLoop | None = None,
-        history: History,
+        history: History | None,
         changed: Changed,
         listener: Listener | None = None,
         own_session: Callable[[], str | None] = lambda: None,

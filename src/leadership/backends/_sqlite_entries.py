@@ -127,13 +127,13 @@ def ring(database: Database, *, everything: bool = False) -> None:
     Tell other stores what is due, or all that they would be told later.
     """
 
-    def is_vacant(elections: Sequence[str]) -> bool:
+    def still_vacant(elections: Sequence[str]) -> Sequence[str]:
         try:
-            return any(seen.holder is None for seen in read(database, elections, now()).values())
+            return [name for name, seen in read(database, elections, now()).items() if seen.holder is None]
         except LeadershipError:
-            return True  # let them find out
+            return elections  # let them find out
 
-    database.ringer.work(is_vacant, until=math.inf if everything else now())
+    database.ringer.work(still_vacant, until=math.inf if everything else now())
 
 
 def renew(database: Database, session: str, ttl: float, until: float) -> tuple[Reply, float]:

@@ -17,7 +17,7 @@ import random
 import socket
 import sys
 import uuid
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from leadership._clock import now
@@ -111,9 +111,8 @@ class Bell:
 @dataclass(frozen=True, slots=True)
 class _Call:
     due: float
-    elections: tuple[str, ...]
-    told: frozenset[str] = frozenset()
-    vacant: bool = False
+    elections: Sequence[str]
+    vacant: bool
 
 
 class Ringer:
@@ -131,16 +130,15 @@ class Ringer:
         """
         Tell all, a moment after the present job has handed over its result.
         """
-        self._calls.append(_Call(now() + HEAD_START, tuple(elections)))
+        self._calls.append(_Call(now() + HEAD_START, elections, vacant=False))
 
     def tell_vacant(self, elections: Sequence[str], candidates: Sequence[str]) -> None:
         """
         Tell one of these bells now, and all others if the elections are still vacant a little later.
         """
-        names = tuple(elections)
-        first = frozenset([random.choice(candidates)]) if candidates else frozenset[str]()
-        self._ring(names, first)
-        self._calls.append(_Call(now() + SOON if first else now(), names, first, vacant=True))
+        if candidates:
+            self._ring(elections, [random.choice(candidates)])
+        self._calls.append(_Call(now() + SOON if candidates else now(), elections, vacant=True))
 
     def due(self) -> float | None:
         """
@@ -148,25 +146,26 @@ class Ringer:
         """
         return max(0.0, min(call.due for call in self._calls) - now()) if self._calls else None
 
-    def work(self, is_vacant: Callable[[Sequence[str]], bool], *, until: float) -> None:
+    def work(self, still_vacant: Callable[[Sequence[str]], Sequence[str]], *, until: float) -> None:
         """
         Tell what is due at that moment.
         """
-        calls = [call for call in self._calls if call.due <= until]
+        due = [call for call in self._calls if call.due <= until]
         self._calls = [call for call in self._calls if call.due > until]
-        for call in calls:
-            if not call.vacant or is_vacant(call.elections):
-                self._ring(call.elections, None, call.told)
+        elections = [name for call in due if not call.vacant for name in call.elections]
+        vacant = [name for call in due if call.vacant for name in call.elections]
+        if vacant:
+            elections += still_vacant(vacant)
+        if elections:
+            self._ring(elections)
 
-    def _ring(
-        self, elections: Sequence[str], wanted: Collection[str] | None, told: Collection[str] = frozenset()
-    ) -> None:
+    def _ring(self, elections: Sequence[str], bells: Sequence[str] | None = None) -> None:
         message = "\n".join(elections).encode()
         if len(message) > LONGEST_MESSAGE:
             message = b""
         try:
-            names = os.listdir(self._folder) if wanted is None else wanted
-            names = [name for name in names if name.endswith(SUFFIX) and name != self.own and name not in told]
+            found = os.listdir(self._folder) if bells is None else bells
+            names = [name for name in found if name.endswith(SUFFIX) and name != self.own]
             if not names:
                 return
             with _addresses(self._folder) as address, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:

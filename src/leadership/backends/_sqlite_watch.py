@@ -121,10 +121,17 @@ class Vigil:
 
     def _check(self) -> None:
         self._due = None
-        if now() < self.tenure.until:
+        if not self.look_if_over():
             self.renewed(self.tenure)
-        else:
+
+    def look_if_over(self) -> bool:
+        """
+        Look if its time has passed. A timer alone would be late by as long as the machine was suspended.
+        """
+        over = now() >= self.tenure.until
+        if over:
             self._watcher.look(self.elections)
+        return over
 
     def _watch_process(self) -> None:
         if self.tenure.pid is None or sys.platform != "linux":
@@ -299,6 +306,8 @@ class Watcher:
             self.look(elections)
 
     def _poll_now(self) -> None:
+        for vigil in self._vigils.values():
+            vigil.look_if_over()
         elections = tuple(self._watches)
         blind = [vigil.tenure for vigil in self._vigils.values() if vigil.is_blind]
         self.submit(lambda database: _sqlite_view.poll(database, elections, blind, now() + PATIENCE), self._polled)

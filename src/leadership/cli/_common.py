@@ -4,6 +4,7 @@ What the subcommands share: exit statuses, the way to say things, the way to a s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Mapping
@@ -37,9 +38,10 @@ def say(message: str) -> None:
     """
     One line on stderr.
     """
-    # In one write, so that the lines of several threads and processes do not run into each other.
-    sys.stderr.write(f"leadership: {' '.join(message.split())}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # whoever listened has gone, and what has to be done must be done all the same
+        # In one write, so that the lines of several threads and processes do not run into each other.
+        sys.stderr.write(f"leadership: {' '.join(message.split())}\n")
+        sys.stderr.flush()
 
 
 def put(text: str) -> None:

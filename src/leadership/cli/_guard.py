@@ -13,7 +13,8 @@ session is its own: what stops or interrupts the group of `leadership run` does 
 
 Over the control pipe come lines: `D t` (the deadline is now t), `E t` (end: SIGTERM now, SIGKILL at t), `S n` (pass
 signal n on). Over the status pipe go: `P pid` (CMD runs), `F errno` (it could not be executed), `X status why` (CMD
-ended with this wait status, and nothing of it is left). Times are absolute, on the clock of deadlines.
+ended with this wait status, and nothing of it is left; or it was not begun, where why is `never`). Times are absolute,
+on the clock of deadlines.
 
 Limits: outside Linux a descendant that left CMD's group is not found. What runs as another user cannot be killed.
 """
@@ -144,7 +145,7 @@ class Guard:
                 self._signal(signal.SIGKILL)
                 pause = KILL_AGAIN
             self._listen(min(max(pause, 0.0), LONGEST_PAUSE))
-        self._say(f"X {self.wait_status if self.pid else 0} {self.why}")
+        self._say(f"X {self.wait_status} {self.why}" if self.pid else "X 0 never")
 
     def _spawn(self, command: list[str]) -> None:
         report, child_end = os.pipe()

@@ -40,8 +40,8 @@ class End:
 
     why: str
     """
-    `itself`, `told` (its term was over), `overdue` (the lease was nearly over), `refused` (it could not be executed),
-    `lost` (the guard was killed, or did not do its duty, and CMD was killed with it).
+    `itself`, `told` (its term was over), `overdue` (the lease was nearly over), `never` (as before, and CMD had not
+    begun), `refused` (it could not be executed), `lost` (the guard was killed, and CMD with it).
     """
     status: int
     """As a shell would say it."""

@@ -294,10 +294,9 @@ class Demo:
             return
         self.records.append(record)
         self.view.transition(record["monotonic"] - self._began, record)
-        node = self.nodes.get(record["node"])
-        if node is not None:
+        if record["node"] in self.nodes:
             token = record["token"] if record["dest"] == "leader" else None
-            self.view.node(node.name, node.process.pid, record["dest"], token)
+            self.view.node(record["node"], self.nodes[record["node"]].process.pid, record["dest"], token)
 
     # -- afterwards ---------------------------------------------------------------------------------------------
 

@@ -62,6 +62,10 @@ NOT_OURS: Final = {
 """Causes after which another may lead already: no time is left for CMD."""
 
 
+DEMOTED: Final = ("told", "overdue", "never")
+"""Ends of CMD after which it stands again."""
+
+
 class Elected:
     """
     News: CMD runs.
@@ -135,7 +139,7 @@ class Runner:
         """
         self.candidate = candidate
         self.command = command
-        self.words = shlex.join(command)
+        self.words = command[0]
         self.wait = wait
         self.once = once
         timing = candidate.timing
@@ -190,7 +194,7 @@ class Runner:
             if isinstance(news, Elected):
                 give_up = None
             elif isinstance(news, End):
-                if news.why not in ("told", "overdue"):
+                if news.why not in DEMOTED:
                     return news.status
                 if self.once:
                     return Exit.NOT_ELECTED
@@ -223,7 +227,7 @@ class Runner:
         if self.stop_signal is not None:
             while not self.inbox.empty():
                 news = self.inbox.get()
-                if isinstance(news, End):
+                if isinstance(news, End) and news.why != "never":
                     return news.status
         return status
 
@@ -283,14 +287,19 @@ class Runner:
             say(f"the guard of {self.words} could not be started: {error}")
             self.inbox.put(End("refused", NOT_EXECUTABLE))
             return
-        self.inbox.put(Elected())
-        say(f"{term.election}: {term.node} is elected with token {term.token}: running {self.words}")
-        self.job = job
-        end = self._attend(job, term)
-        self.job = None
+        try:
+            self.inbox.put(Elected())
+            say(f"{term.election}: {term.node} is elected with token {term.token}: running {shlex.join(self.command)}")
+            self.job = job
+            end = self._attend(job, term)
+        except BaseException:
+            job.destroy("told")  # whatever went wrong: the term must not end before its work
+            raise
+        finally:
+            self.job = None
         self._report(term, end)
-        if end.why == "overdue":
-            # The deadline may not have passed: the term must not go on without its work.
+        if end.why in ("overdue", "never") and term.is_current:
+            # Its last renewal came too late for CMD: the term must not go on without its work.
             self.candidate.resign("no renewal was acknowledged in time", timeout=0.0)
         self.inbox.put(end)
 
@@ -299,8 +308,9 @@ class Runner:
         Tell the guard what becomes of the term, and see to it that it does its duty.
         """
         kill_at: float | None = None
+        pause = self.tell_every
         while True:
-            end = job.wait(self.tell_every)
+            end = job.wait(pause)
             if end is not None:
                 return end
             deadline = term.deadline - self.slack
@@ -310,7 +320,8 @@ class Runner:
             elif kill_at is None and deadline > job.deadline:
                 job.tell(deadline)
             last = job.deadline if kill_at is None else min(kill_at, job.deadline)
-            if _clock.now() > max(last, job.asked) + self.slack:
+            pause = min(self.tell_every, max(last, job.asked) + self.slack - _clock.now())
+            if pause < 0:
                 return job.destroy("told")  # the guard itself is frozen
 
     def _report(self, term: Term, end: End) -> None:
@@ -318,7 +329,7 @@ class Runner:
             say(f"{self.words} could not be executed: {end.error}")
         elif end.why == "lost":
             say(f"{term.election}: the guard of {self.words} was killed, and {self.words} with it")
-        else:
+        elif end.why != "never":
             say(f"{term.election}: {self.words} ended with status {end.status}")
 
     def demoted(self, term: Term, cause: DemotionCause) -> None:

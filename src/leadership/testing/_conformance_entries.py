@@ -127,6 +127,86 @@ class EntryFacts(Suite):
         demand(again.token == later, f"the later entry still leads with token {later}", again)
 
     @scenario
+    async def test_late_acquire_changes_nothing(self, stage: Stage) -> None:
+        """
+        An acquire of an earlier attempt that comes while a later one of its session leads is refused; the later entry
+        stays with its token, and when it goes the election is vacant.
+        """
+        store, other = stage.store(), stage.store()
+        session, late, entry = await stage.session(store), stage.entry("job", "late"), stage.entry("job", "ann")
+        token = await stage.take(session, entry)
+        leads = Holder("ann", token, session.id, {})
+        await _comes_late(session, late)
+        holder = await stage.holder(other, "job")
+        demand(holder == leads, f"a late acquire leaves the entry of the later attempt alone: {leads}", holder)
+        again = await session.acquire(entry)
+        demand(again.token == token, f"the entry of the later attempt still leads with token {token}", again)
+        await stage.release(session, late)
+        holder = await stage.holder(other, "job")
+        demand(holder == leads, "the release of a late acquire removes no other entry", holder)
+        await _comes_late(session, late)
+        await stage.release(session, entry)
+        holder = await stage.holder(other, "job")
+        demand(holder is None, "a late acquire that was refused waits for nothing", holder)
+
+    @scenario
+    async def test_late_acquire_takes_no_place(self, stage: Stage) -> None:
+        """
+        An acquire of an earlier attempt that comes while a later one of its session waits neither replaces it nor waits
+        with it.
+        """
+        store, other = stage.store(), stage.store()
+        leader, session = await stage.session(other), await stage.session(store)
+        entry, late, waits = stage.entry("job", "bob"), stage.entry("job", "late"), stage.entry("job", "ann")
+        await stage.take(leader, entry)
+        await stage.refused(session, waits)
+        await stage.refused(session, late)
+        await stage.release(leader, entry)
+        holder = await stage.holder(other, "job")
+        fact = "of two attempts of a session the earlier never leads, whichever came first"
+        demand(holder is None or holder.node == "ann", fact, holder)
+        token, _ = await stage.takes_over(session, waits, stage.soon)
+        holder = await stage.holder(other, "job")
+        demand(holder == Holder("ann", token, session.id, {}), "a read shows the later of the two attempts", holder)
+        await stage.release(session, waits)
+        holder = await stage.holder(other, "job")
+        demand(holder is None, "a late acquire that was refused waits for nothing", holder)
+
+    @scenario
+    async def test_later_of_two_acquires_at_once_leads(self, stage: Stage) -> None:
+        """
+        However two acquires of one session cross, the entry of the later attempt leads.
+        """
+        store, other = stage.store(), stage.store()
+        session = await stage.session(store)
+        for round_ in range(6):
+            early, later = stage.entry("job", "early"), stage.entry("job", f"later {round_}")
+            asked = (early, later) if round_ % 2 else (later, early)
+            replies = await asyncio.gather(*(_ask(session, entry) for entry in asked))
+            reply = replies[asked.index(later)]
+            fact = "of two acquires of one session at once, that of the later attempt is done"
+            demand(reply.outcome is Outcome.DONE, fact, replies)
+            holder = await stage.holder(other, "job")
+            expected = Holder(later.node, reply.token or 0, session.id, {})
+            demand(holder == expected, f"of two acquires at once, the later attempt's entry leads: {expected}", holder)
+
+    @scenario
+    async def test_numbers_of_others_do_not_count(self, stage: Stage) -> None:
+        """
+        Only attempts of one session in one election are compared: an earlier one is granted what another session has
+        released, and leads beside a later one of its session in another election.
+        """
+        store, other = stage.store(), stage.store()
+        session, rival = await stage.session(store), await stage.session(other)
+        early, elsewhere, later = stage.entry("job", "bob"), stage.entry("other job"), stage.entry("job", "ann")
+        token = await stage.take(session, later)
+        await stage.take(session, elsewhere)
+        await stage.refused(rival, early)
+        await stage.release(session, later)
+        newest, _ = await stage.takes_over(rival, early, stage.soon)
+        demand(newest > token, f"the token of a later term is greater than {token}", newest)
+
+    @scenario
     async def test_tokens_rise_however_a_term_ends(self, stage: Stage) -> None:
         """
         Each term's token is greater than every earlier one of its election, whichever store object grants it, and
@@ -217,9 +297,9 @@ class EntryFacts(Suite):
         leader, entry = await stage.session(store), stage.entry("job", "ann")
         released, replaced, ended = [await stage.session(other) for _ in range(3)]
         await stage.take(leader, entry)
-        first, last = stage.entry("job", "bob"), stage.entry("job", "cid")
+        first, early, last = stage.entry("job", "bob"), stage.entry("job", "early"), stage.entry("job", "cid")
         await stage.refused(released, first)
-        await stage.refused(replaced, stage.entry("job", "early"))
+        await stage.refused(replaced, early)
         await stage.refused(ended, stage.entry("job", "dan"))
         await stage.release(released, first)
         await stage.refused(replaced, last)
@@ -262,6 +342,15 @@ class EntryFacts(Suite):
             holder = await stage.holder(other, "job")
             expected = Holder(ODD_NODE, token, session.id, given or {})
             demand(holder == expected, f"node name and metadata are read as they were given: {expected}", holder)
+
+
+async def _comes_late(session: Session, late: Entry) -> None:
+    """
+    Acquire with an entry of an earlier attempt than the one that leads.
+    """
+    reply = await session.acquire(late)
+    fact = "an acquire is refused while a later attempt of its session (a higher number) leads"
+    demand(reply.outcome is Outcome.REFUSED and not reply.fatal, fact, reply)
 
 
 async def _ask(session: Session, entry: Entry) -> Reply:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import threading
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -148,6 +149,7 @@ class Stage:
         self._stores: list[Store] = []
         self._watches: list[Watch] = []
         self._heard: list[Heard] = []
+        self._numbers = itertools.count(1)
 
     @staticmethod
     def now() -> float:
@@ -196,14 +198,20 @@ class Stage:
                 demand(session.ttl >= asked, f"a session of at least the {asked:g} s that were asked for", session.ttl)
                 return session
 
-    @staticmethod
     def entry(
-        election: str, node: str = "ann", *, key: str = "", metadata: Mapping[str, Any] | None = None, above: int = 0
+        self,
+        election: str,
+        node: str = "ann",
+        *,
+        key: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        above: int = 0,
     ) -> Entry:
         """
-        A new attempt.
+        A new attempt, later than all before it.
         """
-        return Entry(election, node, key or uuid.uuid4().hex, metadata, above=above)
+        number = next(self._numbers)
+        return Entry(election, node, key or uuid.uuid4().hex, metadata, number=number, above=above)
 
     async def take(self, session: Session, entry: Entry) -> int:
         """
