@@ -7,11 +7,13 @@ is the store's: fire the table, make the record, keep it in the history, queue i
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -19,17 +21,14 @@ from transitions import EventData, Machine
 
 from benchmarks.rows import ratio, row
 from leadership import AuditLog, Candidate, connect
-from leadership._runtime.candidate import CandidateDriver, CandidateSettings
-from leadership._runtime.changed import Changed
-from leadership._runtime.driver import Subscriptions
+from leadership._runtime.candidate import CandidateDriver
 from leadership._runtime.engine import Engine, engine_for
-from leadership.fsm.backoff import Backoff
+from leadership._runtime.keeper import SessionKeeper
 from leadership.fsm.event import Event
 from leadership.fsm.states import CandidateEffect
 from leadership.fsm.states import CandidateState as S
 from leadership.fsm.states import CandidateTrigger as T
-from leadership.observers.history import History
-from leadership.store import Store
+from leadership.store import Outcome, Reply
 
 R = TypeVar("R")
 
@@ -58,7 +57,7 @@ class Bare:
             after_state_change=self.changed,
         )
 
-    def changed(self, event_data: EventData) -> None:
+    def changed(self, _event_data: EventData) -> None:
         self.seen += 1
 
     def run(self, cycles: int) -> None:
@@ -69,29 +68,34 @@ class Bare:
                 trigger(event)
 
 
-class Idle(CandidateDriver):
+def cycle(driver: CandidateDriver, cycles: int) -> None:
     """
-    The production driver, which carries out no effect.
+    The same cycle of a driver that leads and carries out no effects.
     """
-
-    effects = dict.fromkeys(CandidateEffect, lambda _driver, _event: None)
-
-    def run(self, cycles: int) -> None:
-        now = self.engine.now
-        for _ in range(cycles):
-            self.fire(Event(T.ACQUIRED, now(), token=1, session="s", deadline=now() + 9.0))
-            self.fire(Event(T.RESIGN, now()))
-            self.fire(Event(T.SETTLED, now()))
-            self.fire(Event(T.BACKOFF_ELAPSED, now()))
+    now = driver.engine.now
+    for _ in range(cycles):
+        driver.fire(Event(T.RESIGN, now()))
+        driver.fire(Event(T.SETTLED, now()))
+        driver.fire(Event(T.BACKOFF_ELAPSED, now()))
+        driver.fire(Event(T.ACQUIRED, now(), token=1, session=driver.ctx.session, deadline=now() + 9.0))
 
 
-def make_idle(engine: Engine, store: Store, *observers: AuditLog) -> Idle:
-    settings = CandidateSettings(15.0, None, Backoff(), 1.0, "resign", None, store.timing(15.0))
-    driver = Idle(
-        engine, store, "bench", "node", settings, Subscriptions(observers), history=History(), changed=Changed()
-    )
-    on_engine(engine, driver.start)
-    return driver
+@contextlib.contextmanager
+def without_effects(*candidates: Candidate) -> Generator[list[CandidateDriver], None, None]:
+    """
+    The drivers of candidates that lead; their effects are left out.
+    """
+    drivers: list[CandidateDriver] = []
+    for candidate in candidates:
+        candidate.start()
+        candidate.wait_elected()
+        driver = candidate._driver  # noqa: SLF001 - what is measured is inside
+        assert isinstance(driver, CandidateDriver)  # noqa: S101 - it was started
+        vars(driver)["effects"] = dict.fromkeys(CandidateEffect, lambda _driver, _event: None)
+        drivers.append(driver)
+    yield drivers
+    for driver in drivers:
+        del vars(driver)["effects"]
 
 
 def on_engine(engine: Engine, fn: Callable[..., R], *args: Any) -> R:
@@ -128,93 +132,92 @@ def spent(name: str) -> float:
     return time.clock_gettime_ns(time.pthread_getcpuclockid(thread.ident)) / 1e3
 
 
-def written(audit: AuditLog, driver: Idle) -> None:
+def written(audit: AuditLog, candidate: Candidate) -> None:
     """
     Write one more line, and wait for it.
     """
     done = threading.Event()
-    audit.submit(driver.history.snapshot()[-1], lambda _error: done.set())
+    audit.submit(candidate.history[-1], lambda _error: done.set())
     if not done.wait(10):
         msg = "the audit does not write"
         raise TimeoutError(msg)
 
 
 def transitions(rounds: int, cycles: int, folder: str) -> None:
-    store = connect("memory://")
-    engine = engine_for(store)
-    audit = AuditLog(f"{folder}/audit.jsonl")
-    bare, plain, audited = Bare(), make_idle(engine, store), make_idle(engine, store, audit)
-    n = cycles * len(CYCLE)
     alone: list[float] = []
     without: list[float] = []
     threads: dict[str, list[float]] = {"engine": [], "leadership-audit": [], "leadership-observers": []}
-    written(audit, audited)
-    for number in range(-2, rounds):  # the first two warm up
-        base = on_engine(engine, timed, bare.run, cycles) / n
-        quiet = on_engine(engine, timed, plain.run, cycles) / n
-        engine.dispatcher.drain(10)
-        before = {name: spent(name) for name in threads if name != "engine"}
-        own = on_engine(engine, timed, audited.run, cycles) / n
-        written(audit, audited)
-        engine.dispatcher.drain(10)
-        if number >= 0:
-            alone.append(base)
-            without.append(quiet)
-            threads["engine"].append(own)
-            for name, then in before.items():
-                threads[name].append((spent(name) - then) / (n + (name == "leadership-audit")))
-    audit.close()
-    told = list(zip(*threads.values(), strict=True))
-    total = [engine_thread + audit_thread for engine_thread, audit_thread, _ in told]
+    n = cycles * len(CYCLE)
+    bare = Bare()
+    with AuditLog(f"{folder}/audit.jsonl") as audit, connect("memory://") as store:
+        candidate = Candidate(store, "audited", observers=[audit])
+        with without_effects(Candidate(store, "plain"), candidate) as (plain, audited):
+            engine = plain.engine
+            engine.say(logging.DEBUG, "leadership.bench")  # the observers' thread exists
+            for number in range(-2, rounds):  # the first two warm up
+                base = on_engine(engine, timed, bare.run, cycles) / n
+                quiet = on_engine(engine, timed, cycle, plain, cycles) / n
+                engine.dispatcher.drain(10)
+                before = {name: spent(name) for name in threads if name != "engine"}
+                own = on_engine(engine, timed, cycle, audited, cycles) / n
+                written(audit, candidate)
+                engine.dispatcher.drain(10)
+                if number >= 0:
+                    alone.append(base)
+                    without.append(quiet)
+                    threads["engine"].append(own)
+                    for name, then in before.items():
+                        threads[name].append((spent(name) - then) / (n + (name == "leadership-audit")))
+    mine, lines, observers = threads.values()
+    total = [engine_thread + audit_thread for engine_thread, audit_thread in zip(mine, lines, strict=True)]
     peer = "bare transitions"
     n *= rounds
     row("bare `transitions`, one callback, send_event", "µs", alone, n=n)
     row("transition without an audit, engine thread", "µs", without, ratio=ratio(without, alone, peer), n=n)
-    mine = threads["engine"]
     row("transition with an audit, engine thread", "µs", mine, ratio=ratio(mine, alone, peer), n=n)
-    row("its line, audit thread", "µs", threads["leadership-audit"], n=n)
+    row("its line, audit thread", "µs", lines, n=n)
     row("transition with its audit line, both threads", "µs", total, goal=20, ratio=ratio(total, alone, peer), n=n)
-    row("its log record (filtered), observers' thread", "µs", threads["leadership-observers"], n=n)
+    row("its log record (filtered), observers' thread", "µs", observers, n=n)
 
 
 def renewals(rounds: int, repeats: int, count: int) -> None:
-    with connect("memory://") as store:
-        candidates = [Candidate(store, f"bench/{number}") for number in range(count)]
+    """
+    What a keeper does when its session was renewed, for each candidate that shares it.
+    """
+    with connect("memory://") as lonely, connect("memory://") as crowded:
+        candidates = [Candidate(crowded, f"bench/{number}") for number in range(count)]
+        candidates.append(Candidate(lonely, "bench"))
         for candidate in candidates:
             candidate.start()
         for candidate in candidates:
             candidate.wait_elected()
-        engine = engine_for(store)
-        drivers = [driver for driver in engine.drivers if isinstance(driver, CandidateDriver)]
+        engine = engine_for(lonely)
+        (single,) = [keeper for keeper in engine.keepers if keeper.store is lonely]
+        (shared,) = [keeper for keeper in engine.keepers if keeper.store is crowded]
         bare = Bare()
+        reply = Reply(Outcome.DONE)
 
-        def renew(members: list[CandidateDriver], times: int) -> None:
+        def renew(keeper: SessionKeeper, times: int) -> None:
+            assert keeper.session is not None  # noqa: S101 - its candidates lead
             for _ in range(times):
-                deadline = engine.now() + 13.5
-                for driver in members:
-                    driver.renewed(deadline)
+                keeper._renewed(keeper.session, engine.now(), reply, False)  # noqa: SLF001, FBT003 - not late
 
         alone: list[float] = []
         one: list[float] = []
-        all_of_them: list[float] = []
+        many: list[float] = []
         for number in range(-2, rounds):
             base = on_engine(engine, timed, bare.run, repeats // len(CYCLE)) / repeats
-            same = on_engine(engine, timed, renew, drivers[:1], repeats) / repeats
-            many = on_engine(engine, timed, renew, drivers, 1) / count
+            same = on_engine(engine, timed, renew, single, repeats) / repeats
+            each = on_engine(engine, timed, renew, shared, 1) / count
             if number >= 0:
                 alone.append(base)
                 one.append(same)
-                all_of_them.append(many)
+                many.append(each)
     peer = "bare transitions"
-    row(
-        f"renewal, {count:,} candidates of one session in turn",
-        "µs",
-        all_of_them,
-        goal=6,
-        ratio=ratio(all_of_them, alone, peer),
-        n=count * rounds,
-    )
-    row("renewal, one candidate again and again", "µs", one, ratio=ratio(one, alone, peer), n=repeats * rounds)
+    what = f"renewal, {count:,} candidates of one session, each"
+    row(what, "µs", many, goal=6, ratio=ratio(many, alone, peer), n=count * rounds)
+    what = "renewal, one candidate, its session's timers included"
+    row(what, "µs", one, ratio=ratio(one, alone, peer), n=repeats * rounds)
 
 
 def main() -> None:

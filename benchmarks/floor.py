@@ -30,7 +30,8 @@ def _commit(connection: sqlite3.Connection, holder: str | None) -> None:
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("SELECT token, holder FROM elections WHERE name = 'e'").fetchone()
     connection.execute(
-        "INSERT INTO elections VALUES ('e', 1, ?) ON CONFLICT DO UPDATE SET token = token + 1, holder = excluded.holder",
+        "INSERT INTO elections VALUES ('e', 1, ?)"
+        " ON CONFLICT DO UPDATE SET token = token + 1, holder = excluded.holder",
         (holder,),
     )
     connection.execute("COMMIT")

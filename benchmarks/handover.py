@@ -101,7 +101,7 @@ def uncontended(folder: str, cold: int, warm: int) -> None:
 
 def _took(told: Told) -> float:
     elected = hear(told, "elected")["elected"][1]
-    return 1e3 * (elected["at"] - elected["began"])
+    return 1e3 * float(elected["at"] - elected["began"])
 
 
 def followers(folder: str, rounds: int) -> None:

@@ -4,6 +4,7 @@ Examples as a reader runs them: the commands of their READMEs, in a folder of th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -63,7 +64,11 @@ class Process:
     """
 
     def __init__(self, command: str, folder: Path) -> None:
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONUNBUFFERED": "1",
+        }
         environment.pop("LEADERSHIP_STORE", None)
         self.printed = ""
         self.popen = subprocess.Popen(
@@ -108,10 +113,8 @@ class Process:
         """
         Leave nothing behind of it.
         """
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.popen.wait()
         self._reader.join(SOON)
 

@@ -47,6 +47,8 @@ class Face(Generic[D]):
         if isinstance(store, str):
             self._url: str | None = store
             store = connect(store)
+            if store.guarantees.scope == "machine":
+                self._url = store.url  # absolute: opened again after a chdir, it is the same file
         elif isinstance(store, Store):
             self._url = None
         else:
@@ -54,6 +56,7 @@ class Face(Generic[D]):
             raise ConfigError(msg)
         store.check_election(election)
         self._store = store
+        self._pid = os.getpid()
         self._election = election
         self._log = log
         self._subscriptions = Subscriptions(tuple(observers))
@@ -80,11 +83,11 @@ class Face(Generic[D]):
     def _start(self, loop: asyncio.AbstractEventLoop | None = None) -> D:
         with self._starting:
             driver = self._driver
-            if self._store.closed:
-                if self._url is None:
-                    msg = f"{self._store.url} was closed: connect() again"
-                    raise ConfigError(msg)
-                self._store = connect(self._url)
+            if self._url is not None and (self._store.closed or self._pid != os.getpid()):
+                self._store, self._pid = connect(self._url), os.getpid()
+            elif self._store.closed:
+                msg = f"{self._store.url} was closed: connect() again"
+                raise ConfigError(msg)
             engine = engine_for(self._seen_store())
             if driver is None or driver.store is not self._seen_store() or driver.engine is not engine:
                 driver = self._make_driver(engine, self._seen_store(), loop)
@@ -307,7 +310,7 @@ class Face(Generic[D]):
             if driver is not None and not self.is_stale:
                 driver.queue_leader_changed(fn, self.leader)
 
-        if driver is None:
+        if driver is None or driver.engine.pid != os.getpid():
             add()
         else:
             driver.engine.post(add)

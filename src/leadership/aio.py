@@ -6,12 +6,11 @@ A blocked loop of the user's cannot stop a renewal, and a slow store cannot bloc
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from leadership._aio import AsyncFace, AsyncTerm
-from leadership._runtime.jobs import inside
+from leadership._runtime.jobs import inside, is_coroutine_function
 from leadership.candidate import Candidate, CandidateStatus
 from leadership.follower import Follower, FollowerStatus
 from leadership.fsm.backoff import Backoff
@@ -27,7 +26,7 @@ class _LoopCandidate(Candidate):
     _coroutines = True
 
     def _wrap_term(self, function: Callable[..., Any], term: Term) -> Any:
-        return AsyncTerm(term) if inspect.iscoroutinefunction(function) else term
+        return AsyncTerm(term) if is_coroutine_function(function) else term
 
 
 class _LoopFollower(Follower):

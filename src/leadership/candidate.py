@@ -5,6 +5,7 @@ The candidate: one who stands in an election.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -353,7 +354,7 @@ class Candidate(Face[CandidateDriver]):
             if driver is not None and driver.office.term is not None:
                 driver.office.begin(fn, driver.office.term)
 
-        if driver is None:
+        if driver is None or driver.engine.pid != os.getpid():  # a forked child's, of which the engine runs no more
             add()
         else:
             driver.engine.post(add)

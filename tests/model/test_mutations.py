@@ -127,7 +127,7 @@ def asks(guard: Callable[[Any, Any], bool], called: str | None = None) -> Change
 
 REVIVES = does(None, E.EXTEND_LEASE)
 STANDS_AGAIN = does(S.BACKOFF, E.ARM_BACKOFF)
-LIKE_NOT_OLDER = asks(not_older, called="newer")
+LIKE_OLD = asks(not_older, called="newer")
 
 PLANTED: list[tuple[str, Any, Any, str | None, Change, str]] = [
     ("a late grant elects", S.CAMPAIGNING, T.ACQUIRED, "lease_valid", unguarded, "never apply"),
@@ -181,7 +181,7 @@ PLANTED: list[tuple[str, Any, Any, str | None, Change, str]] = [
     ("a newer leader is overlooked", F.FOLLOWING, FT.LEADER_OBSERVED, "newer", deleted, "asks"),
     ("a change is not reported", F.FOLLOWING, FT.LEADER_OBSERVED, "newer", lacks(FE.ON_LEADER_CHANGED), "must"),
     ("another's end is taken for ours", F.FOLLOWING, FT.KEY_DELETED, "current_key", unguarded, "never apply"),
-    ("a vacant follower follows the dead entry again", F.VACANT, FT.LEADER_OBSERVED, "newer", LIKE_NOT_OLDER, "be vacant"),
+    ("a vacant follower follows the dead entry again", F.VACANT, FT.LEADER_OBSERVED, "newer", LIKE_OLD, "be vacant"),
     ("a vacant follower asks what a syncing one does", F.VACANT, FT.LEADER_OBSERVED, "newer", asks(not_older), "asks"),
     ("a vacant follower stays so", F.VACANT, FT.LEADER_OBSERVED, "newer", passed_over, "should be following"),
     ("a vacancy is not reported", F.FOLLOWING, FT.LEASE_EXPIRED, "current_key", lacks(FE.ON_LEADER_LOST), "must"),

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar
 
 import pytest
@@ -152,6 +152,33 @@ async def test_coroutine_callbacks_run_on_the_loop() -> None:
         ("stopped", Term, False),
     } == set(seen)
     assert 5 == len(seen)
+
+
+@on_a_loop
+async def test_whatever_is_a_coroutine_function_runs_on_the_loop() -> None:
+    """
+    Methods, partials and objects that are called like coroutine functions are awaited as well.
+    """
+    here = threading.get_ident()
+    seen: list[tuple[str, bool, type]] = []
+
+    class Job:
+        async def method(self, term: AsyncTerm) -> None:
+            seen.append(("method", threading.get_ident() == here, type(term)))
+
+        async def __call__(self, term: AsyncTerm) -> None:
+            seen.append(("object", threading.get_ident() == here, type(term)))
+
+    async def given(what: str, term: AsyncTerm) -> None:
+        seen.append((what, threading.get_ident() == here, type(term)))
+
+    candidate = AsyncCandidate("memory://", "jobs", "a", ttl=TTL)
+    for job in (Job().method, Job(), partial(given, "partial")):
+        candidate.on_elected(job)
+    async with candidate:
+        await soon(lambda: len(seen) == 3)
+
+    assert {(what, True, AsyncTerm) for what in ("method", "object", "partial")} == set(seen)
 
 
 @on_a_loop

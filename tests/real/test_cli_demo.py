@@ -19,24 +19,25 @@ RUNS = 3
 
 
 @pytest.fixture(scope="module")
-def done() -> subprocess.CompletedProcess[str]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
     """
     A demo, from its beginning to its end.
     """
-    done = run_demo()
+    folder = tmp_path_factory.mktemp("demo")
+    done = run_demo(folder)
     for _ in range(RUNS - 1):
         if "PROMISE BROKEN" in done.stdout:
             assert 1 == done.returncode, "a broken promise is no success"
-            done = run_demo()
+            done = run_demo(folder)
     return done
 
 
-def run_demo() -> subprocess.CompletedProcess[str]:
+def run_demo(folder: Path) -> subprocess.CompletedProcess[str]:
     """
-    Once, in time.
+    Once, in time; its own folder is made in this one.
     """
     began = now()
-    done = call("demo")
+    done = call("demo", env={"TMPDIR": str(folder)})
     assert now() - began < PATIENCE
     return done
 

@@ -112,8 +112,9 @@ def test_follow_says_when_it_does_not_know(store: str, tmp_path: Path) -> None:
     with leading(store, "n1"), running("follow", "nightly", "--store", store) as follow:
         assert follow.stdout is not None
         assert "n1 leads" in follow.stdout.readline()
-        for file in tmp_path.glob("e.db*"):
-            file.rename(file.with_name(f"away-{file.name}"))
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "e.db").rename(tmp_path / "away.db")
+        (tmp_path / "folder").rename(tmp_path / "e.db")
         assert f"unknown; when last seen, n1 leads with token {TOKEN}" in follow.stdout.readline()
 
 

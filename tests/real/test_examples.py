@@ -51,7 +51,7 @@ def example(tmp_path: Path) -> Iterator[Open]:
 
 def takes_over(first: Process, second: Process, pattern: str) -> tuple[re.Match[str], re.Match[str]]:
     """
-    The first prints a pattern with `node` and `token`; its process is killed, and the second prints it with a newer one.
+    The first prints a pattern with `node` and `token`; its process is killed, and the second prints a newer token.
     """
     led = first.wait_printed(pattern)
     assert re.search(pattern, second.printed) is None, "two at a time"
@@ -103,7 +103,7 @@ def test_fastapi(example: Open) -> None:
     app = example("fastapi_app")
     ports = free_port(), free_port()
     for stated, port in zip(("8001", "8002"), ports, strict=True):
-        app.start(f"exec {app.command(stated).replace(stated, str(port))}")
+        app.start(f"exec {app.command(f'--port {stated}').replace(stated, str(port))}")
 
     def status(port: int) -> dict[str, Any]:
         answer = get(port)
@@ -152,21 +152,18 @@ def test_celery_beat(example: Open) -> None:
     def sent() -> int:
         return len(list((celery.folder / "queue").glob("*.msg")))
 
-    def beats() -> list[int]:
-        done = subprocess.run(["pgrep", "-f", "celery --app tasks bea[t]"], check=False, capture_output=True, text=True)
-        return [
-            pid
-            for pid in map(int, done.stdout.split())
-            if os.path.samefile(f"/proc/{pid}/cwd", celery.folder) and b"celery" in read(pid) and b"--" not in read(pid)[:0]
-        ]
-
-    def read(pid: int) -> bytes:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    def beats() -> set[int]:
+        """
+        Beats, and the guards that have them as their words.
+        """
+        return {pid for pid, words in processes_in(celery.folder) if "beat" in words and "run" not in words}
 
     celery.start(command)
     wait_for(lambda: sent() > 1, "a beat sends")
     celery.start(command)
     node, token = celery.leader("beat")
+    first = beats()
+    assert first
     killed = now()
     os.kill(pid_of(node), signal.SIGKILL)
     wait_for(lambda: celery.leader("beat")[1] > token, "the other leads")
@@ -175,7 +172,20 @@ def test_celery_beat(example: Open) -> None:
     wait_for(lambda: sent() > before + 1, "the other's beat sends")
     worker = celery.start(f"{celery.command('worker')} --pool solo")
     worker.wait_printed("tidied up")
-    del beats
+    assert beats()
+    assert set() == beats() & first
+
+
+def processes_in(folder: Path) -> Iterator[tuple[int, list[str]]]:
+    """
+    Processes whose working directory this is, with their words.
+    """
+    for each in Path("/proc").glob("[0-9]*"):
+        try:
+            if (each / "cwd").samefile(folder):
+                yield int(each.name), (each / "cmdline").read_text(encoding="utf-8").split("\0")
+        except OSError:
+            continue  # it has just ended
 
 
 def execution(unit: Path) -> tuple[configparser.ConfigParser, list[str]]:
@@ -227,7 +237,7 @@ def test_systemd(example: Open) -> None:
     places = {
         "/opt/worker/bin/leadership": f"{sys.executable} -m leadership",
         "/opt/worker/bin/work": f"{sys.executable} work.py",
-        "//var/lib/worker/": "",
+        "//var/lib/worker/": "/",
         "%H": "host",
     }
     line = service["ExecStart"]
@@ -237,7 +247,9 @@ def test_systemd(example: Open) -> None:
     runs_and_takes_over(systemd, [f"exec {line.replace('%i', number)}" for number in "12"], "worker")
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here; the unit is parsed all the same")
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd is not here; the unit is parsed all the same"
+)
 def test_systemd_takes_the_unit(example: Open, tmp_path: Path) -> None:
     """
     systemd itself finds no fault with the unit file.

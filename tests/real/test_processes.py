@@ -119,15 +119,16 @@ def test_a_forked_child_of_a_leader_leads_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("candidates", [1, 5, 25])
-def test_a_resignation_is_followed_at_once(tmp_path: Path, candidates: int) -> None:
+@pytest.mark.parametrize(("count", "candidates"), [(2, 1), (5, 2), (10, 5)])
+def test_a_resignation_is_followed_at_once(tmp_path: Path, count: int, candidates: int) -> None:
     """
-    Two processes of 1, 5 and 25 candidates: from the resignation to the next election, the median is at most 5 ms.
+    2, 10 and 50 candidates in several processes: from the resignation to the next election, the median is at most 5 ms.
 
     The machine may be busy with something else for a while: the best of some rounds is what the library can do.
     """
     medians: list[float] = []
-    with processes(tmp_path / "resigned.db", "a", "b", ttl=10.0, candidates=candidates) as started:
+    names = [f"p{number}" for number in range(count)]
+    with processes(tmp_path / "resigned.db", *names, ttl=10.0, candidates=candidates) as started:
         stand(started)
         time.sleep(0.5)
         for _ in range(6):
@@ -137,7 +138,7 @@ def test_a_resignation_is_followed_at_once(tmp_path: Path, candidates: int) -> N
         for one in started:
             one.ask("stop")
         assert [] == overlaps(beliefs(started))
-    print(f"{2 * candidates} candidates, medians of 11 in ms:", *(f"{median * 1000:.2f}" for median in medians))
+    print(f"{count * candidates} candidates, medians of 11 in ms:", *(f"{median * 1000:.2f}" for median in medians))
     assert min(medians) <= 0.005
 
 
@@ -203,12 +204,10 @@ def test_a_full_disk_ends_belief_in_time_and_heals(tmp_path: Path) -> None:
         with processes(disk / "full.db", "a", "b", ttl=TTL) as started:
             leader = stand(started)
             ballast = disk / "ballast"
-            with ballast.open("wb", buffering=0) as file:
-                try:
-                    while True:
-                        file.write(b"x" * 4096)
-                except OSError:
-                    full = now()
+            with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+                while True:
+                    file.write(b"x" * 4096)
+            full = now()
             # What SQLite has already taken of its log may last for a while.
             demoted = leader.wait("demoted", after=full, timeout=120)
             error = leader.wait("error", after=full)

@@ -254,6 +254,7 @@ def test_the_death_of_a_holder_with_another_clock_or_other_processes_is_attested
     hidden.call("open", ttl=30.0)
     token = hidden.call("acquire")["token"]
     watcher.wait("leader_observed", token=token)
+    time.sleep(1.1)  # a poll would see the change of before
     hidden.kill()
     watcher.wait("lease_expired", token=token, timeout=1.5)
 

@@ -112,11 +112,15 @@ def test_a_request_to_resign_reaches_the_watch_of_that_term(path: Path) -> None:
             await session.acquire(entry())
             store.watch("e", heard)
             assert Outcome.REFUSED is (await operator.request_resign("e", 2, None)).outcome
+            requested = now()
             assert Outcome.DONE is (await operator.request_resign("e", 1, "maintenance")).outcome
             request = await heard.until(Fact.RESIGN_REQUESTED)
             assert (1, "maintenance") == (request.token, request.reason)
+            assert heard.at[-1] - requested <= 0.5
             await session.release(entry())
             await session.acquire(entry("b"))
+            assert [(None, None)] == operate(path, "SELECT resign_token, resign_reason FROM elections")
+            operate(path, "UPDATE elections SET resign_token = 1")
             fresh = Heard()
             store.watch("e", fresh)
             await fresh.until(Fact.LEADER_OBSERVED)
@@ -185,5 +189,24 @@ def test_nothing_is_left_after_two_hundred_cycles(path: Path) -> None:
         assert [] == os.listdir(f"{path}-leadership")
         assert [(0,)] == operate(path, "SELECT count(*) FROM sessions")
         assert [path.name, f"{path.name}-leadership"] == sorted(os.listdir(path.parent))
+
+    run(test)
+
+
+def test_a_lapse_is_seen_though_its_timer_is_late(path: Path) -> None:
+    """
+    Timers stand still while the machine is suspended, and the deadline does not: the next poll compares them.
+    """
+
+    async def test() -> None:
+        heard = Heard()
+        async with opened(path, 1.5) as (_, session), opened(path) as (store, _):
+            await session.acquire(entry())
+            store.watch("e", heard)
+            await heard.until(Fact.LEADER_OBSERVED)
+            due = store._watcher._vigils[session.id]._due
+            assert due is not None
+            due.cancel()
+            assert 1 == (await heard.until(Fact.LEASE_EXPIRED, 3.0)).token
 
     run(test)

@@ -235,7 +235,7 @@ def test_just_the_waits_within_bounds_are_accepted(wait: float) -> None:
     assert fits is is_accepted(initial=LEAST, maximum=wait)
 
 
-def is_accepted(**arguments: float) -> bool:
+def is_accepted(**arguments: Any) -> bool:
     """
     Whether a backoff can be had.
     """

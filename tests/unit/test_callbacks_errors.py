@@ -214,6 +214,26 @@ def test_raising_after_the_end_changes_nothing(sim: Simulation, caplog: pytest.L
     assert (1, ["leadership.callback_failed"]) == (len(errors), events(caplog))
 
 
+def test_a_coroutine_that_nobody_awaits_is_an_error(sim: Simulation) -> None:
+    """
+    A plain function that returns a coroutine would do nothing in silence: it fails, and says what to give instead.
+    """
+    candidate = Candidate(sim.store, "jobs", node="a", on_callback_error="stop")
+    told = witness(candidate)
+    errors: list[BaseException] = []
+    candidate.on_error(errors.append)
+
+    async def job(_term: Term, _more: int) -> None: ...
+
+    candidate.on_elected(lambda term: job(term, 1))
+    candidate.start()
+    sim.advance(1.0)
+
+    assert ["elected 1", "demoted 1 callback_failed"] == told
+    assert ["ConfigError"] == [type(error).__name__ for error in errors]
+    assert "give the coroutine function itself" in str(errors[0])
+
+
 @pytest.mark.parametrize("name", ["on_demoted", "on_leader_changed"])
 def test_other_callbacks_may_raise(sim: Simulation, caplog: pytest.LogCaptureFixture, name: str) -> None:
     """

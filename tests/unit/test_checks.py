@@ -4,6 +4,7 @@ Bad input: a typed error that names the value and the remedy, before anything st
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import leadership
 from leadership import (
     AsyncCandidate,
     AsyncFollower,
@@ -242,6 +244,22 @@ def test_refuses_a_coroutine_function_where_none_can_run(face: Callable[..., Any
         getattr(face("memory://", "jobs"), name)(coroutine)
 
 
+class Asynchronous:
+    """
+    An object that is called like a coroutine function.
+    """
+
+    async def __call__(self, _term: object) -> None: ...
+
+
+def test_refuses_an_object_that_is_called_like_a_coroutine_function() -> None:
+    """
+    It is the same to a sync face, and would not run.
+    """
+    with pytest.raises(ConfigError, match="use AsyncCandidate"):
+        Candidate("memory://", "jobs").on_elected(Asynchronous())
+
+
 def test_refuses_a_coroutine_function_as_on_demoted() -> None:
     """
     on_demoted of a Candidate is no coroutine function either.
@@ -325,14 +343,13 @@ def test_starts_where_gevent_has_patched_nothing(monkeypatch: pytest.MonkeyPatch
         assert candidate.wait_elected(timeout=10.0) is not None
 
 
-@pytest.mark.parametrize("face", SYNC)
-def test_refuses_to_start_on_windows(face: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_is_refused_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Nobody has tested the library on Windows, and it says so.
+    Nobody has tested the library on Windows, and its import says so.
     """
     monkeypatch.setattr(sys, "platform", "win32")
-    with pytest.raises(ConfigError, match="not tested on Windows"):
-        face("memory://", "jobs").start()
+    with pytest.raises(ImportError, match="not tested on Windows"):
+        importlib.reload(leadership._platform)
 
 
 @pytest.mark.parametrize("face", [AsyncCandidate, AsyncFollower])

@@ -175,6 +175,19 @@ def test_close_stops_the_candidates() -> None:
     assert ["leader", "resigning", "idle"] == [record.dest for record in candidate.history][-3:]
 
 
+def test_close_right_after_a_start() -> None:
+    """
+    A start that is still on its way is stopped too: nothing stands on a closed store.
+    """
+    for _ in range(50):
+        store = connect("memory://")
+        candidate, follower = Candidate(store, "jobs", ttl=60.0, log=False), Follower(store, "jobs", log=False)
+        candidate.start()
+        follower.start()
+        store.close()
+        assert ("idle", "idle") == (candidate.state, follower.state)
+
+
 def test_close_is_idempotent() -> None:
     """
     A store may be closed twice, used or not.
@@ -232,6 +245,21 @@ def test_a_candidate_with_a_url_opens_and_closes_its_own_store() -> None:
         assert own_store(candidate).closed
 
     assert first is not own_store(candidate)
+
+
+def test_the_own_store_stays_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A relative path is resolved once: after a chdir the same file is opened again.
+    """
+    monkeypatch.chdir(tmp_path)
+    candidate = Candidate("sqlite:///a b.db", "jobs")
+    url = own_store(candidate).url
+    monkeypatch.chdir("/")
+    for _ in range(2):
+        with candidate:
+            assert candidate.wait_elected(10.0) is not None
+            assert url == own_store(candidate).url
+    assert (tmp_path / "a b.db").exists()
 
 
 def test_run_closes_the_candidates_own_store() -> None:

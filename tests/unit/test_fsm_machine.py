@@ -281,14 +281,14 @@ def test_what_is_illegal_everywhere_is_illegal(state: CandidateState) -> None:
     """
     A trigger that a table refuses in every state is refused like any other, and moves nothing.
     """
-    settled = [row for row in CANDIDATE.table if row.trigger is CandidateTrigger.SETTLED]
-    refused = [Row(one, CandidateTrigger.SETTLED, None, Disposition.ILLEGAL) for one in CandidateState]
-    rows = [row for row in CANDIDATE.table if row not in settled] + refused
+    settled = CandidateTrigger.SETTLED
+    rows: list[Any] = [row for row in CANDIDATE.table if row.trigger is not settled]
+    rows += [Row(one, settled, None, Disposition.ILLEGAL) for one in CandidateState]
     machine: AnyMachine = Machine("candidate", CandidateState, CandidateTrigger, rows)
     ctx = CandidateContext(state=state)
 
     with pytest.raises(IllegalTransition, match=f"candidate: 'settled' cannot happen in state '{state.value}'"):
-        machine.fire(ctx, Event(CandidateTrigger.SETTLED, now=0.0))
+        machine.fire(ctx, Event(settled, now=0.0))
     assert CandidateContext(state=state) == ctx
     assert machine.fire(ctx, Event(CandidateTrigger.CALLBACK_FAILED, now=0.0)).row is not None
 

@@ -391,8 +391,9 @@ class CandidateDriver(Driver[CandidateContext]):
 
     def note_error(self, event: Event[Any]) -> None:
         """
-        Remember and report the error that the event brings, if it brings one.
+        Remember and report the error that the event brings, if it brings one. A callback's was reported when it came.
         """
         if isinstance(event.error, LeadershipError):
             self.last_error = event.error
-            self.report(event.error)
+            if event.trigger is not T.CALLBACK_FAILED:
+                self.report(event.error)

@@ -48,7 +48,7 @@ class Job:
         self.args = args
         self.driver = driver
         self.done = done
-        self.loop = loop if inspect.iscoroutinefunction(fn) else None
+        self.loop = loop if is_coroutine_function(fn) else None
         self.name = f"{kind}:{getattr(fn, '__qualname__', repr(fn))}"
         self.task: asyncio.Task[Any] | None = None
         self.cancelled = False
@@ -60,7 +60,11 @@ class Job:
 
         def run() -> None:
             inside.set((*inside.get(), self.driver))
-            self.fn(*self.args)
+            result = self.fn(*self.args)
+            if inspect.iscoroutine(result):
+                result.close()
+                msg = f"{self.name} returned a coroutine that nobody awaits: give the coroutine function itself"
+                raise ConfigError(msg)
 
         try:
             contextvars.copy_context().run(run)
@@ -144,6 +148,15 @@ class Lane:
         self._next()
 
 
+def is_coroutine_function(fn: object) -> bool:
+    """
+    Whether it is an `async def`, or an object that is called like one.
+    """
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(
+        inspect.getattr_static(type(fn), "__call__", None)
+    )
+
+
 def check_callback(kind: str, fn: object, arguments: tuple[str, ...], *, coroutines: bool) -> None:
     """
     Refuse a callback that could not be called.
@@ -155,7 +168,7 @@ def check_callback(kind: str, fn: object, arguments: tuple[str, ...], *, corouti
     if not callable(fn):
         msg = f"{wanted}, not {fn!r}"
         raise ConfigError(msg)
-    if inspect.iscoroutinefunction(fn) and not coroutines:
+    if is_coroutine_function(fn) and not coroutines:
         msg = f"{wanted}, and {fn!r} is a coroutine function: use AsyncCandidate or AsyncFollower"
         raise ConfigError(msg)
     try:

@@ -32,10 +32,7 @@ LOW = 100
 """A block with fewer left is not begun: others may take some before we do."""
 
 _SESSIONS = "SELECT id, pid, pid_namespace, boot, time_namespace, deadline, renewals, ttl, lock FROM sessions"
-_VACATE = """
-UPDATE elections
-SET session = NULL, key = NULL, node = NULL, metadata = NULL, resign_token = NULL, resign_reason = NULL
-"""
+_VACATE = "UPDATE elections SET session = NULL, key = NULL, node = NULL, metadata = NULL"
 _TAKE = """
 INSERT INTO elections (name, token, session, key, number, node, metadata) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (name) DO UPDATE SET token = excluded.token, session = excluded.session, key = excluded.key,
@@ -211,7 +208,8 @@ class _Counter:
         self._database = database
         self._connection = connection
         row = connection.execute("SELECT token, reserved, boot FROM meta").fetchone()
-        token, self._reserved, boot = (0, 0, "") if row is None else row
+        token, reserved, boot = (0, 0, "") if row is None else row
+        self._reserved: int = reserved
         self._same_boot = boot == database.place.boot != ""
         self._token: int = max(token, 0 if self._same_boot else self._reserved)
 

@@ -111,7 +111,8 @@ class Worker:
                 continue
             if task is None:
                 return
-            result, error = None, None
+            result: object = None
+            error: BaseException | None = None
             try:
                 with database.gate:
                     result = task.job(database)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from leadership.errors import ConfigError
 
-
 LEAST, MOST = 0.001, 86_400.0
 """
 Seconds: a shorter wait is a busy loop, a longer one is a decision that nobody meant to make.
