@@ -4,12 +4,13 @@ How a demo is drawn.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
 
 from leadership.cli._demo_picture import FROZEN, GONE, lanes, paths
-from leadership.cli._demo_view import PlainView, line
+from leadership.cli._demo_view import PlainView, best_view, line
 
 
 def move(node: str, at: float, source: str, dest: str, trigger: str = "trigger", **more: Any) -> dict[str, Any]:
@@ -95,3 +96,12 @@ def test_rich_view_shows_lines_and_a_table(capsys: pytest.CaptureFixture[str]) -
     assert line(1.0, RECORDS[0]) in out
     (row,) = [text for text in out.splitlines() if "amber" in text]
     assert ["amber", "4711", "leader", "7"] == row.replace("│", " ").split()
+
+
+def test_terminal_without_rich_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The command works without the extra `cli`, on a terminal too.
+    """
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    assert isinstance(best_view(plain=False), PlainView)
