@@ -19,7 +19,7 @@ AnyRow: TypeAlias = Row[StrEnum, StrEnum, StrEnum, Any]
 Counts: TypeAlias = Mapping[tuple[str, str, str], int]
 """How often each (source, trigger, dest) was seen."""
 
-LONG: Final = 3  # reasons of an arrow, above which a compact picture only counts them
+LONG: Final = 2  # reasons of an arrow, above which a compact picture only counts them
 WIDE: Final = 27  # characters of a line, above which it is broken: Mermaid breaks later ones at a place of its own
 
 
