@@ -92,7 +92,7 @@ class Fact(StrEnum):
     VACANT_OBSERVED = "vacant_observed"
     """Nobody leads: the answer of a first look."""
     KEY_DELETED = "key_deleted"
-    """The entry with `token` is gone."""
+    """The entry with `token`, which led, is gone. One that only waited in a queue is nobody's news."""
     LEASE_EXPIRED = "lease_expired"
     """The entry with `token` holds nothing any more: its session ended by time or by the holder's proven death."""
     TURN = "turn"

@@ -28,11 +28,11 @@ FAULTS: Final = (T.SESSION_LOST, T.STORE_ERROR)
 GAPS: Final = (T.WATCH_CLOSED, T.SESSION_RESTORED)
 
 REQUIRED_GUARDS: Final[Guards] = {
-    (S.SYNCING, T.LEADER_OBSERVED): ("not_older",),
+    (S.SYNCING, T.LEADER_OBSERVED): ("alive",),
     (S.FOLLOWING, T.LEADER_OBSERVED): ("newer",),
     (S.FOLLOWING, T.KEY_DELETED): ("current_key",),
     (S.FOLLOWING, T.LEASE_EXPIRED): ("current_key",),
-    (S.VACANT, T.LEADER_OBSERVED): ("newer",),
+    (S.VACANT, T.LEADER_OBSERVED): ("alive",),
     (S.ERROR, T.SETTLED): ("retries_left",),
 }
 """
@@ -49,6 +49,8 @@ class View(NamedTuple):
     """The token of the leader that was reported last; None for vacant."""
     newest: int = 0
     """The newest token seen, or the last that a confirmed read showed."""
+    ended: int = 0
+    """The newest token whose end was seen."""
     stale: bool = True
     watching: bool = False
     reading: bool = False
@@ -104,9 +106,9 @@ def destination(m: Moment, failed: bool) -> S:
         return S.ERROR
     if trigger is T.LEADER_OBSERVED:
         assert token is not None
-        news = token > m.view.newest or (token == m.view.newest and source is not S.VACANT)
+        news = token >= m.view.newest and token > m.view.ended
         return S.FOLLOWING if m.event.confirmed or news else source
-    if trigger is T.VACANT_OBSERVED or (trigger is T.KEY_DELETED and source is S.SYNCING):
+    if trigger is T.VACANT_OBSERVED:
         return S.VACANT
     if trigger in (T.KEY_DELETED, T.LEASE_EXPIRED) and source is S.FOLLOWING and token == m.followed:
         return S.VACANT
@@ -120,7 +122,8 @@ def is_news(m: Moment) -> bool:
     if m.trigger is not T.LEADER_OBSERVED or m.dest is not S.FOLLOWING:
         return False
     token = m.event.token or 0
-    return m.source is not S.FOLLOWING or (token != m.followed and (m.event.confirmed or token > m.view.newest))
+    news = m.event.confirmed or token > max(m.view.newest, m.view.ended)
+    return m.source is not S.FOLLOWING or (token != m.followed and news)
 
 
 def is_illegal(source: S, trigger: T) -> bool:
@@ -284,7 +287,11 @@ def take(m: Moment, row: AnyRow, failed: bool) -> Pair:
     assert row.cause is None, f"{m.where} ends a term that a follower does not have"
     view = m.view
     if m.trigger is T.LEADER_OBSERVED and m.event.token is not None and m.source in AWAKE:
-        view = view._replace(newest=m.event.token if m.event.confirmed else max(view.newest, m.event.token))
+        sure, token = m.event.confirmed, m.event.token
+        ended = min(view.ended, token - 1) if sure else view.ended
+        view = view._replace(newest=token if sure else max(view.newest, token), ended=ended)
+    if m.trigger in (T.KEY_DELETED, T.LEASE_EXPIRED) and m.event.token is not None:
+        view = view._replace(ended=max(view.ended, m.event.token))
     if m.trigger is T.WATCH_CLOSED and m.source in AWAKE:
         view = view._replace(watching=False)
     if m.source is S.SYNCING and m.trigger in GAPS:
@@ -330,7 +337,9 @@ def check_follower(rows: Sequence[AnyRow], tokens: int = 3) -> Found:
             continue
         after = edges[pair] = set()
         for event, failed in events(tokens):
-            ctx = FollowerContext(pair.state, 0, pair.followed, pair.view.newest, failed)
+            ctx = FollowerContext(
+                pair.state, 0, pair.followed, pair.view.newest, ended=pair.view.ended, failed_for_good=failed
+            )
             illegal = is_illegal(pair.state, event.trigger)
             try:
                 row = machine.fire(ctx, event).row

@@ -16,7 +16,8 @@ from model.probing import AnyRow
 from model.table_check import check_candidate
 
 from leadership.fsm.candidate_table import CANDIDATE_TABLE, lease_valid
-from leadership.fsm.follower_table import FOLLOWER_TABLE, not_older
+from leadership.fsm.event import Event
+from leadership.fsm.follower_table import FOLLOWER_TABLE, FollowerContext, newer
 from leadership.fsm.row import DemotionCause as Cause
 from leadership.fsm.row import Disposition
 from leadership.fsm.states import CandidateEffect as E
@@ -125,9 +126,20 @@ def asks(guard: Callable[[Any, Any], bool], called: str | None = None) -> Change
     return lambda row: replace(row, guard=ask)
 
 
+def not_older(ctx: FollowerContext, event: Event[Any]) -> bool:
+    """
+    What knows nothing of ends.
+    """
+    return event.confirmed or (event.token is not None and event.token >= ctx.last_token)
+
+
 REVIVES = does(None, E.EXTEND_LEASE)
 STANDS_AGAIN = does(S.BACKOFF, E.ARM_BACKOFF)
-LIKE_OLD = asks(not_older, called="newer")
+LIKE_OLD = asks(not_older, called="alive")
+LIKE_NEWER = asks(newer, called="alive")
+
+LOSES = does(F.VACANT, FE.ON_LEADER_LOST)
+
 
 PLANTED: list[tuple[str, Any, Any, str | None, Change, str]] = [
     ("a late grant elects", S.CAMPAIGNING, T.ACQUIRED, "lease_valid", unguarded, "never apply"),
@@ -177,13 +189,15 @@ PLANTED: list[tuple[str, Any, Any, str | None, Change, str]] = [
     ("a reason without a term", S.CAMPAIGNING, T.STOP, None, because(Cause.STOPPED), "should say None"),
     ("a start while it stands", S.CAMPAIGNING, T.START, None, legality, "illegal"),
     ("a late event raises", S.IDLE, T.LEADER_OBSERVED, None, legality, "illegal"),
-    ("an older leader is reported", F.SYNCING, FT.LEADER_OBSERVED, "not_older", unguarded, "never apply"),
+    ("an older leader is reported", F.SYNCING, FT.LEADER_OBSERVED, "alive", unguarded, "never apply"),
     ("a newer leader is overlooked", F.FOLLOWING, FT.LEADER_OBSERVED, "newer", deleted, "asks"),
     ("a change is not reported", F.FOLLOWING, FT.LEADER_OBSERVED, "newer", lacks(FE.ON_LEADER_CHANGED), "must"),
     ("another's end is taken for ours", F.FOLLOWING, FT.KEY_DELETED, "current_key", unguarded, "never apply"),
-    ("a vacant follower follows the dead entry again", F.VACANT, FT.LEADER_OBSERVED, "newer", LIKE_OLD, "be vacant"),
-    ("a vacant follower asks what a syncing one does", F.VACANT, FT.LEADER_OBSERVED, "newer", asks(not_older), "asks"),
-    ("a vacant follower stays so", F.VACANT, FT.LEADER_OBSERVED, "newer", passed_over, "should be following"),
+    ("a vacant follower follows the dead entry again", F.VACANT, FT.LEADER_OBSERVED, "alive", LIKE_OLD, "be vacant"),
+    ("a syncing follower follows a dead entry", F.SYNCING, FT.LEADER_OBSERVED, "alive", LIKE_OLD, "be syncing"),
+    ("a vacant follower is blind", F.VACANT, FT.LEADER_OBSERVED, "alive", LIKE_NEWER, "should be following"),
+    ("the end of any entry is believed while syncing", F.SYNCING, FT.KEY_DELETED, None, LOSES, "be syncing"),
+    ("a vacant follower stays so", F.VACANT, FT.LEADER_OBSERVED, "alive", passed_over, "should be following"),
     ("a vacancy is not reported", F.FOLLOWING, FT.LEASE_EXPIRED, "current_key", lacks(FE.ON_LEADER_LOST), "must"),
     ("a broken watch is not stale", F.FOLLOWING, FT.WATCH_CLOSED, None, lacks(FE.MARK_STALE), "claims to know|must"),
     ("a suspended session is not stale", F.VACANT, FT.SESSION_SUSPENDED, None, passed_over, "must"),

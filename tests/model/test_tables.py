@@ -126,7 +126,7 @@ def test_an_entry_that_has_ended_is_not_followed_again() -> None:
     """
     ctx = FollowerContext(state=FollowerState.FOLLOWING, token=5, last_token=5)
     FOLLOWER.fire(ctx, Event(FollowerTrigger.KEY_DELETED, now=0.0, token=5))
-    ctx.token = None
+    ctx.token, ctx.ended = None, 5
     assert FollowerState.VACANT is ctx.state
 
     FOLLOWER.fire(ctx, Event(FollowerTrigger.LEADER_OBSERVED, now=0.0, token=5))

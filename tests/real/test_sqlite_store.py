@@ -7,6 +7,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,23 @@ def test_two_candidates_of_one_store_have_a_session_each(path: Path) -> None:
             other = await store.open_session(TTL, Heard())
             assert Outcome.DONE is (await one.acquire(entry())).outcome
             assert Outcome.REFUSED is (await other.acquire(entry())).outcome
+
+    run(test)
+
+
+def test_a_writer_that_is_soon_done_is_waited_for(path: Path) -> None:
+    """
+    Another's transaction delays a claim, it does not fail it.
+    """
+
+    async def test() -> None:
+        async with opened(path) as (_, session):
+            with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                asyncio.get_running_loop().call_later(0.1, connection.execute, "COMMIT")
+                began = now()
+                assert 1 == (await session.acquire(entry())).token
+                assert 0.09 <= now() - began <= 0.9
 
     run(test)
 

@@ -111,6 +111,8 @@ def test_a_request_to_resign_reaches_the_watch_of_that_term(path: Path) -> None:
             assert Outcome.REFUSED is (await operator.request_resign("e", 1, None)).outcome
             await session.acquire(entry())
             store.watch("e", heard)
+            await heard.until(Fact.LEADER_OBSERVED)
+            await asyncio.sleep(0.05)
             assert Outcome.REFUSED is (await operator.request_resign("e", 2, None)).outcome
             requested = now()
             assert Outcome.DONE is (await operator.request_resign("e", 1, "maintenance")).outcome
@@ -122,7 +124,7 @@ def test_a_request_to_resign_reaches_the_watch_of_that_term(path: Path) -> None:
             assert [(None, None)] == operate(path, "SELECT resign_token, resign_reason FROM elections")
             operate(path, "UPDATE elections SET resign_token = 1")
             fresh = Heard()
-            store.watch("e", fresh)
+            operator.watch("e", fresh)
             await fresh.until(Fact.LEADER_OBSERVED)
             await asyncio.sleep(0.05)
             assert [Fact.LEADER_OBSERVED] == fresh.facts
@@ -160,7 +162,7 @@ def test_a_thousand_elections_cost_one_thread_and_two_operations_a_second(path: 
                 store.watch(str(number), heard)
                 assert Outcome.DONE is (await session.acquire(entry(election=str(number)))).outcome
             assert threads + 1 == threading.active_count()
-            await asyncio.sleep(0.1)  # for the last of the first looks
+            await asyncio.sleep(1.2)  # the first poll reads everything
             before = store.operations
             for _ in range(3):
                 await asyncio.sleep(1.0)

@@ -17,6 +17,7 @@ from leadership.errors import LeadershipError, StoreUnavailable
 from leadership.fsm import FOLLOWER, FollowerContext
 from leadership.fsm.backoff import Backoff
 from leadership.fsm.event import Event, Step
+from leadership.fsm.follower_table import remember
 from leadership.fsm.row import Disposition
 from leadership.fsm.states import FollowerEffect as E
 from leadership.fsm.states import FollowerState as S
@@ -244,9 +245,8 @@ class FollowerDriver(Driver[FollowerContext]):
         self.read_now()
 
     def committed(self, step: Step, event: Event[Any]) -> None:
-        heeded = step.row is not None and step.row.disposition is not Disposition.IGNORE
-        if heeded and event.token is not None and event.trigger is T.LEADER_OBSERVED:
-            self.ctx.last_token = event.token if event.confirmed else max(self.ctx.last_token, event.token)
+        if step.row is not None:
+            remember(self.ctx, event, heeded=step.row.disposition is not Disposition.IGNORE)
         if step.row is not None and step.row.dest is not None:
             self.ctx.token = event.token if step.dest == S.FOLLOWING else None
 

@@ -151,6 +151,7 @@ def poll(database: Database, elections: Sequence[str], unwatched: Sequence[Tenur
         version = connection.execute("PRAGMA data_version").fetchone()[0]
         if version == database.data_version and not any(_is_dead(database, tenure) for tenure in unwatched):
             return {}
+        database.operations += 1
         view = look(database, connection, elections)
         database.data_version = version
         return view

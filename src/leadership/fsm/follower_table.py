@@ -11,7 +11,9 @@ Why it is as it is:
 * "I do not know" is said: a broken watch marks the view stale until the truth has been read again.
 * Reported tokens never go back, except by a linearizable read that no watch event has overtaken (`confirmed`): a store
   that was wiped starts again at low tokens, and a follower must not be blind to its leaders for ever.
-* `newer` when vacant: an observation of the entry whose end was seen, which comes late, brings no leader back.
+* `alive`: an observation of an entry whose end was seen, which comes late, brings no leader back; one of the leader
+  that was seen last, whose end was not seen, does.
+* While syncing the end of an entry says nothing: it may be an earlier one's, and the read will tell.
 * `current_key`: only the end of the entry that is being followed makes the view vacant.
 """
 
@@ -39,6 +41,8 @@ class FollowerContext:
     """The token of the leader that is being followed; None where there is none."""
     last_token: int = 0
     """The newest token seen."""
+    ended: int = 0
+    """The newest token whose end was seen."""
     failed_for_good: bool = False
 
 
@@ -46,20 +50,39 @@ FollowerEvent: TypeAlias = Event[T]
 FollowerRow: TypeAlias = Row[S, T, E, FollowerContext]
 
 
-def not_older(ctx: FollowerContext, event: FollowerEvent) -> bool:
+def remember(ctx: FollowerContext, event: FollowerEvent, *, heeded: bool) -> None:
     """
-    The observation is no older than the newest that was seen, or it is the confirmed truth.
+    Keep what an event has told of tokens: the newest seen, and the newest whose end was seen.
+
+    Args:
+        heeded: False where the event was ignored; an end counts all the same.
     """
-    return event.confirmed or (event.token is not None and event.token >= ctx.last_token)
+    if event.token is None:
+        return
+    if event.trigger in (T.KEY_DELETED, T.LEASE_EXPIRED):
+        ctx.ended = max(ctx.ended, event.token)
+    elif event.trigger is T.LEADER_OBSERVED and event.confirmed and heeded:
+        ctx.last_token = event.token
+        ctx.ended = min(ctx.ended, event.token - 1)  # a store that was wiped begins again at low tokens
+    elif event.trigger is T.LEADER_OBSERVED and heeded:
+        ctx.last_token = max(ctx.last_token, event.token)
+
+
+def alive(ctx: FollowerContext, event: FollowerEvent) -> bool:
+    """
+    The entry is no older than the newest that was seen, and its end was not seen; or it is the confirmed truth.
+    """
+    known = max(ctx.last_token, ctx.ended + 1)
+    return event.confirmed or (event.token is not None and event.token >= known)
 
 
 def newer(ctx: FollowerContext, event: FollowerEvent) -> bool:
     """
-    Another term than the one that is being followed, and not an older one.
+    Another term than the one that is being followed, later than all that were seen to begin or to end, or confirmed.
     """
     if event.token is None or event.token == ctx.token:
         return False
-    return event.confirmed or event.token > ctx.last_token
+    return event.confirmed or event.token > max(ctx.last_token, ctx.ended)
 
 
 def current_key(ctx: FollowerContext, event: FollowerEvent) -> bool:
@@ -112,11 +135,10 @@ _IDLE: tuple[FollowerRow, ...] = (
 
 _SYNCING: tuple[FollowerRow, ...] = (
     *_running(S.SYNCING),
-    Row(S.SYNCING, T.LEADER_OBSERVED, S.FOLLOWING, GO, not_older, (E.ON_LEADER_CHANGED,)),
+    Row(S.SYNCING, T.LEADER_OBSERVED, S.FOLLOWING, GO, alive, (E.ON_LEADER_CHANGED,)),
     Row(S.SYNCING, T.LEADER_OBSERVED, None, IGNORE),
     Row(S.SYNCING, T.VACANT_OBSERVED, S.VACANT, GO, None, (E.ON_LEADER_LOST,)),
-    Row(S.SYNCING, T.KEY_DELETED, S.VACANT, GO, None, (E.ON_LEADER_LOST,)),
-    *_ignored(S.SYNCING, T.LEASE_EXPIRED, T.SESSION_SUSPENDED),
+    *_ignored(S.SYNCING, T.KEY_DELETED, T.LEASE_EXPIRED, T.SESSION_SUSPENDED),
     Row(S.SYNCING, T.WATCH_CLOSED, None, STAY, None, (E.OPEN_WATCH, E.READ_KEY)),
     Row(S.SYNCING, T.SESSION_RESTORED, None, STAY, None, (E.READ_KEY,)),
 )
@@ -137,7 +159,7 @@ _FOLLOWING: tuple[FollowerRow, ...] = (
 
 _VACANT: tuple[FollowerRow, ...] = (
     *_running(S.VACANT),
-    Row(S.VACANT, T.LEADER_OBSERVED, S.FOLLOWING, GO, newer, (E.ON_LEADER_CHANGED,)),
+    Row(S.VACANT, T.LEADER_OBSERVED, S.FOLLOWING, GO, alive, (E.ON_LEADER_CHANGED,)),
     Row(S.VACANT, T.LEADER_OBSERVED, None, IGNORE),
     *_ignored(S.VACANT, T.VACANT_OBSERVED, T.KEY_DELETED, T.LEASE_EXPIRED),
     Row(S.VACANT, T.WATCH_CLOSED, S.SYNCING, GO, None, RESYNC),

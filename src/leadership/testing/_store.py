@@ -5,6 +5,7 @@ A store in virtual time, with a network between it and each node that can delay,
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -115,7 +116,8 @@ class Network:
         Bring an event to a node: in order, but later.
         """
         link, loop = self.link(node), self.world.loop
-        link.last_event_at = max(link.last_event_at, loop.time() + self.draw(node))
+        # Of two timers of one moment either may be first.
+        link.last_event_at = max(math.nextafter(link.last_event_at, math.inf), loop.time() + self.draw(node))
         loop.call_at(link.last_event_at, tell)
 
     def break_watches(self, node: str) -> None:
