@@ -77,12 +77,11 @@ def _sweep(database: Database, connection: sqlite3.Connection) -> list[str]:
     held: list[str] = []
     for columns in connection.execute(_SESSIONS).fetchall():
         session, boot, lock = columns[0], columns[3], columns[8]
-        elections = _held(connection, session)
+        is_idle = not _held(connection, session)
         # To remove one that holds nothing takes no proof: at worst it asks for another session.
-        is_idle = not elections and (boot != database.place.boot or liveness.is_free(database.folder, session, lock))
-        if is_idle or judge(database, columns) is None:
-            connection.execute("DELETE FROM sessions WHERE id = ?", (session,))
-            held.extend(elections)
+        is_gone = boot != database.place.boot or liveness.is_free(database.folder, session, lock)
+        if (is_idle and is_gone) or judge(database, columns) is None:
+            held += _remove(connection, session)
     return held
 
 
@@ -109,6 +108,15 @@ def _forget(database: Database, session: str) -> None:
 def _held(connection: sqlite3.Connection, session: str) -> list[str]:
     rows = connection.execute("SELECT name FROM elections WHERE session = ?", (session,)).fetchall()
     return [name for (name,) in rows]
+
+
+def _remove(connection: sqlite3.Connection, session: str) -> list[str]:
+    """
+    Remove the row of a session that is over; what it held is returned.
+    """
+    held = _held(connection, session)
+    connection.execute("DELETE FROM sessions WHERE id = ?", (session,))
+    return held
 
 
 def _bells(database: Database, connection: sqlite3.Connection) -> list[str]:
@@ -180,12 +188,11 @@ def acquire(database: Database, session: str, entry: Entry, until: float) -> tup
         changed = [name]
         if before not in (None, session):
             removed.append(before)
-            changed = _held(connection, before)
-            connection.execute("DELETE FROM sessions WHERE id = ?", (before,))
+            changed = _remove(connection, before)
         counter = _Counter(database, connection)
         lost = counter.has_lost(entry.above)
         token = counter.next(entry.above, block_begins=block_begins)
-        metadata = None if entry.metadata is None else json.dumps(dict(entry.metadata))
+        metadata = json.dumps(dict(entry.metadata or {}))
         connection.execute(_TAKE, (name, token, session, entry.key, entry.number, entry.node, metadata))
     for other in removed:
         _forget(database, other)
