@@ -446,6 +446,7 @@ def test_callbacks_whose_loop_is_closed() -> None:
         candidate.on_error(errors.append)
         asyncio.run(begin())
         asyncio.run(asyncio.wait_for(candidate.stop(), SOON))
+        asyncio.run(soon(lambda: errors))
 
         assert ("idle", ["Event loop is closed"]) == (candidate.state, [str(error) for error in errors])
         with Candidate(store, "jobs", "b", ttl=TTL) as other:
