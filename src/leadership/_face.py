@@ -29,7 +29,9 @@ from leadership.store import Store
 from leadership.term import Leader
 
 D = TypeVar("D", bound=Driver[Any])
-F = TypeVar("F", bound=Callable[..., Any])
+OnTransition = TypeVar("OnTransition", bound=Callable[[Transition], Any])
+OnError = TypeVar("OnError", bound=Callable[[Any], Any])
+OnLeaderChanged = TypeVar("OnLeaderChanged", bound=Callable[[Leader | None], Any])
 V = TypeVar("V")
 
 
@@ -276,14 +278,14 @@ class Face(Generic[D]):
         state = "idle" if self._driver is None else self._driver.ctx.state.value
         return draw(self._kind, format, current=state, counts=self._history.edges(self._kind))
 
-    def on_transition(self, fn: F) -> F:
+    def on_transition(self, fn: OnTransition) -> OnTransition:
         """
         Have `fn(transition)` called after each transition, on the observers' thread. Returns `fn`.
         """
         self.subscribe(fn)
         return fn
 
-    def on_error(self, fn: F) -> F:
+    def on_error(self, fn: OnError) -> OnError:
         """
         Have `fn(error)` called for each error that a campaign or a callback met, on the observers' thread.
 
@@ -297,7 +299,7 @@ class Face(Generic[D]):
             driver.engine.post(driver.engine.dispatcher.put, fn, driver.error)
         return fn
 
-    def on_leader_changed(self, fn: F) -> F:
+    def on_leader_changed(self, fn: OnLeaderChanged) -> OnLeaderChanged:
         """
         Have `fn(leader or None)` called when the view changes, in order; at once if it is known already. Returns `fn`.
         """

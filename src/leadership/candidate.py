@@ -21,11 +21,13 @@ from leadership.checks import check_metadata, check_name, check_number
 from leadership.errors import ConfigError
 from leadership.fsm.backoff import Backoff
 from leadership.fsm.record import Transition
+from leadership.fsm.row import DemotionCause
 from leadership.fsm.states import CandidateState
 from leadership.store import Store, Timing
 from leadership.term import Leader, Term
 
-F = TypeVar("F", bound=Callable[..., Any])
+OnElected = TypeVar("OnElected", bound=Callable[[Term], Any])
+OnDemoted = TypeVar("OnDemoted", bound=Callable[[Term, DemotionCause], Any])
 CALLBACK_ERRORS = ("resign", "keep", "stop")
 
 
@@ -338,7 +340,7 @@ class Candidate(Face[CandidateDriver]):
         """
         return self._changes(lambda: self.is_leader, False)  # noqa: FBT003 - the first value
 
-    def on_elected(self, fn: F) -> F:
+    def on_elected(self, fn: OnElected) -> OnElected:
         """
         Have `fn(term)` called at each election, in a daemon thread of its own; it may last as long as the term.
 
@@ -360,7 +362,7 @@ class Candidate(Face[CandidateDriver]):
             driver.engine.post(add)
         return fn
 
-    def on_demoted(self, fn: F) -> F:
+    def on_demoted(self, fn: OnDemoted) -> OnDemoted:
         """
         Have `fn(term, cause)` called once for each election, when its term has ended; never without one. Returns `fn`.
         """

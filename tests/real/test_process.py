@@ -1,87 +1,21 @@
 """
-Candidates in processes of their own, on SQLite: signals, exits, forks, kills.
+Candidates in processes of their own, on SQLite: signals, exits, kills.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from children import SOON, child, took_over
 
 from leadership import Candidate, Follower, connect
 from leadership._clock import now
-
-SOON = 20.0
-"""Seconds for what takes a fraction of one on an idle machine."""
-
-BEGIN = """
-import os, signal, sys, threading, time
-from leadership import Candidate, Follower, connect
-def say(*words):
-    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
-candidate = Candidate(sys.argv[1], "jobs", sys.argv[2], ttl=float(sys.argv[3]), grace=2.0)
-candidate.on_elected(lambda term: say("elected", term.token))
-candidate.on_demoted(lambda term, cause: say("demoted", term.token, cause, term.reason))
-"""
-
-
-class Child:
-    """
-    A Python process that says what happens.
-    """
-
-    def __init__(self, database: Path, body: str, node: str = "child", ttl: float = 30.0) -> None:
-        self.process = subprocess.Popen(
-            # Since 3.12 a fork beside threads warns; that the library survives one is what is tested.
-            [
-                sys.executable,
-                "-W",
-                "ignore::DeprecationWarning",
-                "-c",
-                BEGIN + body,
-                f"sqlite:///{database}",
-                node,
-                str(ttl),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def line(self) -> str:
-        """
-        The next line that it says; the test's time-out ends a wait in vain.
-        """
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise AssertionError(self.process.communicate()[1])
-        return line.strip()
-
-    def end(self) -> tuple[int, list[str], str]:
-        """
-        Wait for its end: status, the lines that were not read yet, and what it complained of.
-        """
-        out, err = self.process.communicate(timeout=SOON)
-        return self.process.returncode, out.splitlines(), err
-
-
-@contextmanager
-def child(database: Path, body: str, node: str = "child", ttl: float = 30.0) -> Iterator[Child]:
-    made = Child(database, body, node, ttl)
-    try:
-        yield made
-    finally:
-        made.process.kill()
-        made.process.communicate()
 
 
 @pytest.fixture
@@ -96,14 +30,6 @@ def other(database: Path) -> Iterator[Candidate]:
     """
     with connect(f"sqlite:///{database}") as store:
         yield Candidate(store, "jobs", "other", ttl=30.0)
-
-
-def took_over(other: Candidate, since: float) -> float:
-    """
-    Seconds from a moment until the other leads.
-    """
-    assert other.wait_elected(SOON) is not None
-    return now() - since
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -264,147 +190,6 @@ sys.stdin.readline()
         leader.process.send_signal(signal.SIGCONT)
         lines = {leader.line(), leader.line()}
         assert {"first look False None", "demoted 1 lease_expired None"} == lines
-
-
-FORK = """
-candidate.start()
-term = candidate.wait_elected()
-time.sleep(0.2)
-pid = os.fork()
-if pid == 0:
-    say("child", candidate.is_leader, candidate.term, candidate.state, candidate.leader, term.is_current)
-    say("child stop", candidate.stop(), candidate.resign())
-    {child}
-    os._exit(0)
-os.waitpid(pid, 0)
-say("parent", candidate.is_leader, term.is_current)
-candidate.stop()
-"""
-
-
-def test_a_forked_child_is_not_the_leader(database: Path) -> None:
-    """
-    A child of a leader is idle, believes nothing, has nothing to stop; the parent leads on.
-    """
-    with child(database, FORK.format(child="")) as leader:
-        status, lines, err = leader.end()
-
-    assert (0, "") == (status, err)
-    assert [
-        "elected 1",
-        "child False None idle None False",
-        "child stop True True",
-        "parent True True",
-        "demoted 1 stopped None",
-    ] == lines
-
-
-@pytest.mark.parametrize("anew", ["connect(sys.argv[1])", "sys.argv[1]"])
-def test_a_forked_child_can_stand_anew(database: Path, anew: str) -> None:
-    """
-    A candidate made in the child, on a store of its own, stands and is elected, in another election as in the same.
-    """
-    body = f"""
-    own = Candidate({anew}, "mail", "own")
-    own.start()
-    say("own", own.wait_elected(10).token, own.stop())
-    rival = Candidate({anew}, "jobs", "rival")
-    rival.start()
-    say("rival", rival.wait_leader(10).node, rival.is_leader, rival.stop())
-"""
-    with child(database, FORK.format(child=body.strip())) as leader:
-        status, lines, err = leader.end()
-
-    assert (0, "") == (status, err)
-    assert "rival child False True" in lines
-    assert any(line.startswith("own ") and line.endswith(" True") for line in lines)
-    assert "parent True True" in lines
-
-
-def test_a_forked_child_that_starts_the_inherited_candidate(database: Path) -> None:
-    """
-    The parent's candidate, made with a URL, opens a store of its own in the child, and waits there for its parent.
-    """
-    body = """
-    candidate.start()
-    leader = candidate.wait_leader(10)
-    say("again", leader and leader.node, candidate.is_leader, candidate.stop())
-"""
-    with child(database, FORK.format(child=body.strip())) as leader:
-        status, lines, err = leader.end()
-
-    assert (0, "") == (status, err)
-    assert "again child False True" in lines
-    assert "parent True True" in lines
-
-
-def test_a_forked_child_does_not_use_an_inherited_store(database: Path) -> None:
-    """
-    A candidate that was given its store cannot use it in a forked child: a typed error says what to do.
-    """
-    body = """
-    from leadership import ConfigError
-    other = Candidate(store, "mail")
-    try:
-        other.run()
-    except ConfigError as error:
-        say(str(error))
-"""
-    with child(database, "store = connect(sys.argv[1])\n" + FORK.format(child=body.strip())) as leader:
-        status, lines, err = leader.end()
-
-    assert (0, "") == (status, err)
-    assert any("made before this process was forked: call connect() again" in line for line in lines)
-
-
-def test_callbacks_that_a_forked_child_adds(database: Path) -> None:
-    """
-    Callbacks given to the inherited candidate before its start in the child are called there.
-    """
-    body = """
-    candidate._url = "memory://"
-    candidate.on_elected(lambda term: say("in the child"))
-    candidate.on_leader_changed(lambda leader: say("changed in the child") if leader else None)
-    candidate.start()
-    candidate.wait_elected(10)
-    candidate.stop()
-"""
-    with child(database, FORK.format(child=body.strip())) as leader:
-        status, lines, err = leader.end()
-
-    assert (0, "") == (status, err)
-    assert {"in the child", "changed in the child"} <= set(lines)
-
-
-def test_a_child_that_outlives_the_leader_holds_nothing(database: Path, other: Candidate) -> None:
-    """
-    A forked child that lives on does not keep its dead parent's leadership alive.
-    """
-    body = """
-candidate.start()
-candidate.wait_elected()
-time.sleep(0.2)
-pid = os.fork()
-if pid == 0:
-    for descriptor in (0, 1, 2):
-        os.close(descriptor)
-    time.sleep(60)
-    os._exit(0)
-say(pid)
-candidate.run()
-"""
-    with child(database, body) as leader:
-        assert "elected 1" == leader.line()
-        orphan = int(leader.line())
-        try:
-            other.start()
-            other.wait_leader(SOON)
-            killed = now()
-            leader.process.kill()
-            assert took_over(other, killed) < 2.0
-            os.kill(orphan, 0)
-        finally:
-            os.kill(orphan, signal.SIGKILL)
 
 
 def wait_for(condition: Callable[[], object]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -262,6 +263,7 @@ class MemorySession(Session):
 
 
 _shared: dict[str, MemoryServer] = {}
+os.register_at_fork(after_in_child=_shared.clear)  # a copy of the parent's leases, which nobody would end
 
 
 class MemoryStore(Store):
@@ -276,6 +278,7 @@ class MemoryStore(Store):
         self.url = f"memory://{address}"
         self.server = _shared.setdefault(address, MemoryServer()) if address else MemoryServer()
         self._sessions: list[MemorySession] = []
+        self._pid = os.getpid()
         self._ended = False
 
     def timing(self, ttl: float) -> Timing:
@@ -325,6 +328,9 @@ class MemoryStore(Store):
         self._ended = True
 
     def _check_usable(self) -> None:
+        if os.getpid() != self._pid:
+            msg = f"the store {self.url} was made before this process was forked: call connect() again"
+            raise ConfigError(msg)
         if self._ended:
             msg = f"the store {self.url} is closed: call connect() again"
             raise ConfigError(msg)
