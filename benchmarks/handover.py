@@ -94,9 +94,9 @@ def uncontended(folder: str, cold: int, warm: int) -> None:
         for number in range(warm + 1):
             worker.send("stand", election=f"warm{number}")
             later.append(_took(told))
-    row("uncontended, first candidate of a process, new file → elected", "ms", anew, tail=True)
-    row("uncontended, first candidate of a process, file in place → elected", "ms", first, tail=True)
-    row("uncontended, further election of the process → elected", "ms", later[1:], tail=True)
+    row("uncontended, connect → elected, first of a process, new file", "ms", anew, tail=True)
+    row("uncontended, connect → elected, first of a process, file in place", "ms", first, tail=True)
+    row("uncontended, start → elected, further election of a process", "ms", later[1:], tail=True)
 
 
 def _took(told: Told) -> float:

@@ -59,7 +59,7 @@ def test_a_stopped_leader_does_not_believe_when_it_goes_on(tmp_path: Path, round
     """
     with processes(tmp_path / "stopped.db", "a", "b", "c", ttl=TTL) as started:
         leader = stand(started)
-        time.sleep(0.1 * round_)
+        time.sleep(0.05 + 0.1 * round_)  # so that it has been seen to believe
         stopped = leader.signal(signal.SIGSTOP)
         others = [one for one in started if one is not leader]
         elected = min(one.wait("elected", after=stopped)["at"] for one in [leader_of(others, after=stopped)])
@@ -70,6 +70,10 @@ def test_a_stopped_leader_does_not_believe_when_it_goes_on(tmp_path: Path, round
         time.sleep(0.2)
         for one in started:
             one.ask("stop")
+        leader.wait("believed")
+        successors = [one for one in others if any(told["what"] == "elected" for told in one.poll())]
+        for one in successors:
+            one.wait("believed")
 
         assert woke["believes"] is False
         assert demoted["cause"] == "lease_expired"

@@ -174,6 +174,15 @@ class MemoryServer:
         if holder is not None:
             self._tell(election, WatchEvent(fact, token=holder.token))
 
+    def overwrite(self, name: str, node: str) -> None:
+        """
+        Put an entry in the place of whoever's stands there, as an operator can.
+        """
+        election = self._election(name)
+        election.token += 1
+        election.holder, election.key = Holder(node, election.token, f"{node}#0"), ""
+        self.announce(name)
+
     def read(self, name: str) -> Holder | None:
         """
         Who holds an election.

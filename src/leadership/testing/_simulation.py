@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from leadership import _clock
 from leadership.errors import ConfigError
-from leadership.store import Fact, Holder, Store
+from leadership.store import Fact, Store
 from leadership.term import Term
 from leadership.testing._store import Network, SimulatedStore, refusal
 from leadership.testing._threads import current_thread
@@ -198,11 +198,7 @@ class Simulation:
 
     def _steal(self, name: str, thief: str) -> None:
         server = self._network.server
-        server.vacate(name, Fact.KEY_DELETED)
-        election = server.elections[name]
-        election.token += 1
-        election.holder = Holder(thief, election.token, f"{thief}#0")
-        server.announce(name)
+        server.overwrite(name, thief)
 
     def heal(self, kind: str | None = None, *, node: str | None = None) -> None:
         """
@@ -228,9 +224,8 @@ class Simulation:
                 engine.set_rate(1.0)
             if kind in (None, "stall") and engine.stalled:
                 engine.resume()
-        if kind in (None, "hang") and self._network.hung is not None:
-            hung, self._network.hung = self._network.hung, None
-            hung.set()
+        if kind in (None, "hang"):
+            self._network.resume()
         if kind in (None, "down"):
             self._network.unavailable = False
 

@@ -68,6 +68,8 @@ class Network:
         self.links: dict[str, Link] = {}
         self.hung: asyncio.Event | None = None
         """Set when the server answers again; None while it does."""
+        self.held: list[Callable[[], None]] = []
+        """What a server that hangs has yet to tell."""
         self.unavailable = False
         self.session_number = 0
 
@@ -120,6 +122,26 @@ class Network:
         link.last_event_at = max(math.nextafter(link.last_event_at, math.inf), loop.time() + self.draw(node))
         loop.call_at(link.last_event_at, tell)
 
+    def when_answering(self, tell: Callable[[], None]) -> None:
+        """
+        Call it now, or when the server answers again.
+        """
+        if self.hung is None:
+            tell()
+        else:
+            self.held.append(tell)
+
+    def resume(self) -> None:
+        """
+        The server answers again.
+        """
+        if self.hung is not None:
+            self.hung.set()
+            self.hung = None
+        held, self.held = self.held, []
+        for tell in held:
+            self.world.loop.call_soon(tell)
+
     def break_watches(self, node: str) -> None:
         """
         After a cut, watches have missed something: they end.
@@ -144,13 +166,16 @@ class SimulatedWatch(Watch):
         self._link = network.link(node)
         self._link.watches.append(self)
         self._begun: Callable[[], None] | None = None
-        network.tell(node, lambda: self._begin(election))
+        network.tell(node, lambda: network.when_answering(lambda: self._begin(election)))
 
     def _begin(self, election: str) -> None:
         if self._open:
             self._begun = self._network.server.watch(election, self._pass_on)
 
     def _pass_on(self, event: WatchEvent) -> None:
+        self._network.when_answering(lambda: self._send(event))
+
+    def _send(self, event: WatchEvent) -> None:
         if not self._link.cut:
             self._network.tell(self._node, lambda: self._deliver(event))
 
