@@ -3,13 +3,13 @@
 #   make demo       three candidates on this machine, the leader killed, and what happened
 #   make test       the tests                   (make test ARGS='tests/unit -k backoff' for some)
 #   make lint       ruff, mypy, pyright, the direction of imports
-#   make docs       the documentation site, into site/
+#   make docs       the documentation site, into site/; needs Graphviz
 #   make pictures   renews the diagrams and tables in README.md and docs/
 #   make bench      the benchmarks
 #   make coverage   which lines of the package the unit and model tests reach
 #   make clean      removes all that the others made, the environment included
 #
-# PYTHON=/path/to/python chooses the interpreter, VENV=folder another environment.
+# PYTHON=/path/to/python chooses the interpreter of a new environment (`make clean` first), VENV=folder its place.
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -21,7 +21,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # The build backend, too, comes in the version of the constraints.
 export PIP_BUILD_CONSTRAINT := constraints.txt
 
-.PHONY: help demo test lint docs pictures bench coverage clean
+.PHONY: help demo test lint docs graphviz pictures bench coverage clean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -41,9 +41,16 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
-docs: $(VENV)/.installed-docs
+docs: graphviz $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
+
+# Asked before anything is installed.
+graphviz:
+	@if ! command -v dot >/dev/null; then \
+		echo "make docs draws with Graphviz, whose program 'dot' was not found: apt install graphviz, brew install graphviz" >&2; \
+		exit 1; \
+	fi
 
 pictures: $(VENV)/.installed-run
 	$(BIN)/python tools/generated.py

@@ -22,8 +22,9 @@ from transitions import EventData, Machine
 from benchmarks.rows import ratio, row
 from leadership import AuditLog, Candidate, connect
 from leadership._runtime.candidate import CandidateDriver
-from leadership._runtime.engine import Engine, engine_for
+from leadership._runtime.engine import Engine
 from leadership._runtime.keeper import SessionKeeper
+from leadership._runtime.process import engine_for
 from leadership.fsm.event import Event
 from leadership.fsm.states import CandidateEffect
 from leadership.fsm.states import CandidateState as S

@@ -20,7 +20,7 @@ from typing import Any
 
 from leadership import Candidate, Follower, Leader, Term, connect
 from leadership._clock import now
-from leadership._runtime.engine import engine_for
+from leadership._runtime.process import engine_for
 from leadership.store import Fact, Store, Watch, WatchEvent
 
 ROOT = Path(__file__).parent.parent

@@ -15,6 +15,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from leadership._face import Face
 from leadership._runtime.jobs import inside
+from leadership.checks import check_timeout
 from leadership.errors import ConfigError
 from leadership.fsm.record import Transition
 from leadership.fsm.row import DemotionCause
@@ -122,7 +123,8 @@ class AsyncTerm:
             with contextlib.suppress(RuntimeError):  # the loop has been closed
                 loop.call_soon_threadsafe(over.set)
 
-        give_up = None if timeout is None else loop.time() + max(0.0, timeout)
+        limit_given = check_timeout(timeout)
+        give_up = None if limit_given is None else loop.time() + limit_given
         forget = self._term._when_over(wake)  # noqa: SLF001 - one library
         try:
             while self._term.is_current:
@@ -228,6 +230,7 @@ class AsyncFace(Generic[A]):
         return await self._stop(timeout, None)
 
     async def _stop(self, timeout: float | None, reason: str | None) -> bool:
+        timeout = check_timeout(timeout)
         face = self._face
         driver = face._driver  # noqa: SLF001 - one library
         if driver is None:
@@ -263,11 +266,14 @@ class AsyncFace(Generic[A]):
     @contextlib.contextmanager
     def _stopping_on(self, signals: Iterable[signal.Signals]) -> Generator[None]:
         loop = asyncio.get_running_loop()
-        installed: list[signal.Signals] = []
+        installed: list[tuple[signal.Signals, Any]] = []
 
         def restore() -> None:
             while installed:
-                loop.remove_signal_handler(installed.pop())
+                number, before = installed.pop()
+                loop.remove_signal_handler(number)
+                if before is not None:  # None: it was not set from Python, and cannot be set again
+                    signal.signal(number, before)
 
         def handle(number: signal.Signals) -> None:
             restore()
@@ -278,8 +284,9 @@ class AsyncFace(Generic[A]):
         try:
             if threading.current_thread() is threading.main_thread():
                 for number in signals:
+                    before = signal.getsignal(number)
                     loop.add_signal_handler(number, handle, number)
-                    installed.append(number)
+                    installed.append((number, before))
             yield
         finally:
             restore()
@@ -288,6 +295,7 @@ class AsyncFace(Generic[A]):
         """
         Wait until it holds, or the face has come to its end; whether one of them is so within `timeout` seconds.
         """
+        timeout = check_timeout(timeout)
         loop = asyncio.get_running_loop()
         face = self._face
         changed = asyncio.Event()

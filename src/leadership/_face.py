@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import threading
+import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import FrameType
@@ -17,8 +18,10 @@ from typing import Any, Generic, TypeVar
 
 from leadership._runtime.changed import Changed
 from leadership._runtime.driver import Driver, Subscriptions
-from leadership._runtime.engine import Engine, engine_for
+from leadership._runtime.engine import Engine
 from leadership._runtime.jobs import check_callback, inside
+from leadership._runtime.process import engine_for
+from leadership.checks import check_timeout
 from leadership.connect import connect
 from leadership.diagram import draw
 from leadership.errors import ConfigError
@@ -33,6 +36,20 @@ OnTransition = TypeVar("OnTransition", bound=Callable[[Transition], Any])
 OnError = TypeVar("OnError", bound=Callable[[Any], Any])
 OnLeaderChanged = TypeVar("OnLeaderChanged", bound=Callable[[Leader | None], Any])
 V = TypeVar("V")
+
+
+_faces: weakref.WeakSet[Face[Any]] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    """
+    Locks may have been held by threads that do not exist here.
+    """
+    for face in tuple(_faces):
+        face._starting, face._subscribing = threading.RLock(), threading.RLock()  # noqa: SLF001 - of this module
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class Face(Generic[D]):
@@ -61,13 +78,20 @@ class Face(Generic[D]):
         self._pid = os.getpid()
         self._election = election
         self._log = log
+        if not isinstance(log, bool):
+            msg = f"log must be True or False, not {log!r}"
+            raise ConfigError(msg)
+        if not isinstance(observers, Iterable):
+            msg = f"observers must be a list of functions of (transition), not {observers!r}"
+            raise ConfigError(msg)
         self._subscriptions = Subscriptions(tuple(observers))
         for observer in self._subscriptions.observers:
             check_callback("an observer", observer, ("transition",), coroutines=False)
         self._history = History()
         self._changed = Changed()
-        self._starting = threading.Lock()
-        self._subscribing = threading.Lock()
+        self._starting = threading.RLock()  # a signal handler may come in between
+        self._subscribing = threading.RLock()
+        _faces.add(self)
         self._driver: D | None = None
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -95,6 +119,7 @@ class Face(Generic[D]):
                 driver = self._make_driver(engine, self._seen_store(), loop)
                 self._driver = driver
             driver.user_loop = loop
+            driver.close_when_idle = False
             driver.request_start()
             return driver
 
@@ -123,15 +148,19 @@ class Face(Generic[D]):
         return self._stop(timeout, None)
 
     def _stop(self, timeout: float | None, reason: str | None) -> bool:
+        timeout = check_timeout(timeout)
         driver = self._driver
         if driver is None:
             return True
         self._request_stop(driver, reason)
         if driver in inside.get():
+            driver.close_when_idle = self._url is not None
             return False
         settled = self._settled(driver, timeout)
-        if settled and self._url is not None:
-            self._store.close()
+        if self._url is not None:
+            driver.close_when_idle = not settled
+            if settled:
+                self._store.close()
         return settled
 
     def _request_stop(self, driver: D, reason: str | None) -> None:  # noqa: ARG002 - a candidate passes it on
@@ -150,16 +179,19 @@ class Face(Generic[D]):
         Raises:
             LeadershipError: What ended it for good.
         """
-        with self._stopping_on(signals):
+        with self._stopping_on(signals) as early:
             driver = self._start()
+            if early:  # it came before there was anything to stop
+                self._request_stop(driver, early[0])
             driver.engine.wait(self._changed, lambda: driver.is_over, None)
         self._close_own()
         self._raise_fatal()
 
     @contextlib.contextmanager
-    def _stopping_on(self, signals: Iterable[signal.Signals]) -> Generator[None]:
+    def _stopping_on(self, signals: Iterable[signal.Signals]) -> Generator[list[str]]:
+        came: list[str] = []
         if threading.current_thread() is not threading.main_thread():
-            yield
+            yield came
             return
         before: dict[signal.Signals, Any] = {}
 
@@ -170,13 +202,14 @@ class Face(Generic[D]):
 
         def handle(number: int, _frame: FrameType | None) -> None:
             restore()
+            came.append(signal.Signals(number).name)
             if self._driver is not None:
-                self._request_stop(self._driver, signal.Signals(number).name)
+                self._request_stop(self._driver, came[0])
 
         try:
             for number in signals:
                 before[number] = signal.signal(number, handle)
-            yield
+            yield came
         finally:
             restore()
 
@@ -199,6 +232,7 @@ class Face(Generic[D]):
         return driver is not None and driver.is_over
 
     def _wait(self, holds: Callable[[], bool], timeout: float | None) -> bool:
+        timeout = check_timeout(timeout)
         engine = self._driver.engine if self._driver is not None else self._seen_store().engine
         if engine is None:
             return self._changed.wait_for(lambda: holds() or self._over(), timeout)

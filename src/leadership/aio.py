@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from leadership._aio import AsyncFace, AsyncTerm
 from leadership._runtime.jobs import inside, is_coroutine_function
 from leadership.candidate import Candidate, CandidateStatus
+from leadership.checks import check_timeout
 from leadership.follower import Follower, FollowerStatus
 from leadership.fsm.backoff import Backoff
 from leadership.fsm.record import Transition
@@ -145,6 +146,7 @@ class AsyncCandidate(AsyncFace[_LoopCandidate]):
         Raises:
             ConfigError: An argument cannot be used.
         """
+        timeout = check_timeout(timeout)
         settled = self._face._ask_to_resign(reason, cool_down, rejoin=rejoin)  # noqa: SLF001 - one library
         if settled is None:
             return await self._stop(timeout, reason)

@@ -17,7 +17,7 @@ from leadership._runtime.candidate import CandidateDriver
 from leadership._runtime.engine import Engine
 from leadership._runtime.jobs import check_callback, inside
 from leadership._runtime.settings import CandidateSettings
-from leadership.checks import check_metadata, check_name, check_number
+from leadership.checks import check_metadata, check_name, check_number, check_timeout
 from leadership.errors import ConfigError
 from leadership.fsm.backoff import Backoff
 from leadership.fsm.record import Transition
@@ -126,7 +126,7 @@ class Candidate(Face[CandidateDriver]):
         if backoff is not None and not isinstance(backoff, Backoff):
             msg = f"backoff must be a Backoff, not {backoff!r}"
             raise ConfigError(msg)
-        timing = self._store.timing(ttl)
+        timing = self._seen_store().timing(ttl)
         self._settings = CandidateSettings(
             ttl=timing.ttl,
             grace=None if grace is None else check_number("grace", grace, least=0.0),
@@ -186,6 +186,7 @@ class Candidate(Face[CandidateDriver]):
         Raises:
             ConfigError: An argument cannot be used.
         """
+        timeout = check_timeout(timeout)
         settled = self._ask_to_resign(reason, cool_down, rejoin=rejoin)
         if settled is None:
             return self._stop(timeout, reason)

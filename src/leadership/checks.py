@@ -5,6 +5,7 @@ What is refused before anything starts: names, TTLs, numbers, metadata that nobo
 from __future__ import annotations
 
 import json
+import threading
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -73,6 +74,21 @@ def check_number(what: str, value: object, *, least: float, exclusive: bool = Fa
     raise ConfigError(msg)
 
 
+def check_timeout(timeout: object) -> float | None:
+    """
+    Refuse what is neither None nor a number of seconds. A past moment is now, and a wait is at most what a thread can.
+
+    Raises:
+        ConfigError: With the value.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout != timeout:  # noqa: PLR0124 - NaN
+        msg = f"timeout must be a number of seconds or None, not {timeout!r}"
+        raise ConfigError(msg)
+    return min(max(0.0, timeout), threading.TIMEOUT_MAX)
+
+
 def check_metadata(metadata: object) -> Mapping[str, Any] | None:
     """
     Refuse what is not a small JSON object.
@@ -88,7 +104,7 @@ def check_metadata(metadata: object) -> Mapping[str, Any] | None:
     given: dict[Any, Any] = {**metadata}
     try:
         text = json.dumps(given, allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         msg = f"metadata must be JSON: {error}"
         raise ConfigError(msg) from None
     size = len(text.encode())

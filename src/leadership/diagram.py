@@ -45,6 +45,8 @@ _FILL: Final[Mapping[str, str]] = {
     "error": "#f8d0cc",
     "backoff": "#fbe3cf",
 }
+# Where Graphviz, left alone, would draw a line through the label of another.
+_PORT: Final[Mapping[tuple[str, str, str], str]] = {("follower", "syncing", "error"): ", headport=w"}
 
 
 @overload
@@ -226,7 +228,8 @@ def _dot(machine: AnyMachine, current: str | None, counts: Counts | None, *, com
     for arrow in drawn:
         # Two spaces keep the text off its line; SVG drops those that may break.
         label = "".join(f"  {line}\\l" for line in arrow.lines(compact=compact)).replace("  ", "\N{NO-BREAK SPACE}" * 2)
-        lines.append(f'  {arrow.source} -> {arrow.dest} [label="{label}", {_stroke(arrow, most)}]')
+        port = _PORT.get((machine.name, arrow.source, arrow.dest), "")
+        lines.append(f'  {arrow.source} -> {arrow.dest} [label="{label}", {_stroke(arrow, most)}{port}]')
     return "\n".join([*lines, "}"]) + "\n"
 
 

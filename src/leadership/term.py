@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from leadership import _clock
+from leadership.checks import check_timeout
 from leadership.errors import NotLeader
 from leadership.fsm.row import DemotionCause
 
@@ -171,8 +172,12 @@ class Term:
 
         Returns:
             True when the term has ended, at once if it has already; False when the time was up first.
+
+        Raises:
+            ConfigError: The timeout is no number of seconds.
         """
-        give_up = None if timeout is None else self._clock() + max(0.0, timeout)
+        limit = check_timeout(timeout)
+        give_up = None if limit is None else self._clock() + limit
         while self.is_current:
             now = self._clock()
             if give_up is not None and now >= give_up:

@@ -109,6 +109,14 @@ def test_command_that_cannot_be_executed(store: str, tmp_path: Path) -> None:
     assert 126 == run(store, "--", str(tmp_path)).returncode, "a folder"
 
 
+def test_command_that_is_empty(store: str) -> None:
+    """
+    A CMD without a name is 127, and said to be empty.
+    """
+    done = run(store, "--", "")
+    assert (127, "leadership: CMD is empty: say what to run\n") == (done.returncode, done.stderr)
+
+
 @pytest.mark.parametrize(("text", "status"), [("#!/no/such/shell\n", 127), ("\0", 126)])
 def test_command_that_fails_at_its_execution(store: str, tmp_path: Path, text: str, status: int) -> None:
     """
@@ -120,6 +128,7 @@ def test_command_that_fails_at_its_execution(store: str, tmp_path: Path, text: s
     done = run(store, "--", str(script))
     assert status == done.returncode
     assert "could not be executed" in done.stderr
+    assert "#!" in done.stderr, "the remedy"
 
 
 def test_wait_gives_up(store: str) -> None:
@@ -301,32 +310,51 @@ def test_audit_has_each_transition(store: str, tmp_path: Path) -> None:
     assert {"n1"} == {record["node"] for record in records}
 
 
+def test_audit_that_cannot_be_written_is_said(store: str, tmp_path: Path) -> None:
+    """
+    An audit that fails while CMD runs is said once, and at the end how many records are missing; CMD is not disturbed.
+    """
+    (tmp_path / "folder").mkdir()
+    audit = tmp_path / "folder" / "audit.jsonl"
+    done = run(store, "--audit", str(audit), "--", "rm", "-r", str(audit.parent))
+    said = [line for line in done.stderr.splitlines() if "the audit" in line]
+    assert (0, 2) == (done.returncode, len(said))
+    assert said[0].endswith("cannot be written: No such file or directory; going on without it")
+    assert "has lost 2 record(s)" in said[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "e", "--store", "memory://"], "-- CMD"),
-        (["run", "e", "--store", "memory://", "--"], "after --"),
+        (["run", "e", "--store", "STORE"], "-- CMD"),
+        (["run", "e", "--store", "STORE", "--"], "after --"),
         (["run", "e", "--", "true"], "LEADERSHIP_STORE"),
         (["run", "e", "--store", "nosuch://x", "--", "true"], "nosuch"),
-        (["run", "", "--store", "memory://", "--", "true"], "election"),
-        (["run", "/e", "--store", "memory://", "--", "true"], "'/e'"),
-        (["run", "e", "--store", "memory://", "--node", "", "--", "true"], "node"),
-        (["run", "e", "--store", "memory://", "--ttl", "nan", "--", "true"], "'nan'"),
-        (["run", "e", "--store", "memory://", "--ttl", "0", "--", "true"], "ttl"),
-        (["run", "e", "--store", "memory://", "--ttl", "-3", "--", "true"], "'-3'"),
-        (["run", "e", "--store", "memory://", "--wait", "soon", "--", "true"], "'soon'"),
-        (["run", "e", "--store", "memory://", "--ttl", "3", "--grace", "2", "--", "true"], "--grace 2"),
-        (["run", "e", "--store", "memory://", "--audit", "/no/such/folder/a", "--", "true"], "/no/such/folder"),
+        (["run", "", "--store", "STORE", "--", "true"], "election"),
+        (["run", "/e", "--store", "STORE", "--", "true"], "'/e'"),
+        (["run", "e", "--store", "STORE", "--node", "", "--", "true"], "node"),
+        (["run", "e", "--store", "STORE", "--ttl", "nan", "--", "true"], "'nan'"),
+        (["run", "e", "--store", "STORE", "--ttl", "0", "--", "true"], "ttl"),
+        (["run", "e", "--store", "STORE", "--ttl", "-3", "--", "true"], "'-3'"),
+        (["run", "e", "--store", "STORE", "--wait", "soon", "--", "true"], "'soon'"),
+        (["run", "e", "--store", "STORE", "--ttl", "3", "--grace", "2", "--", "true"], "--grace 2"),
+        (["run", "e", "--store", "STORE", "--audit", "/no/such/folder/a", "--", "true"], "/no/such/folder"),
         (["run", "e", "--store", "sqlite://e.db", "--", "true"], "sqlite:///"),
+        (["run", "e", "--store", "STORE", "true"], "run: put -- before CMD: leadership run e … -- true"),
+        (["run", "e", "more", "--store", "STORE", "--", "true"], "'more'"),
+        (["run", "e", "--store", "STORE", "--onc", "--", "true"], "'--onc' (see leadership run --help)"),
+        (["run", "e", "--store", "STORE", "--grace", "1e9", "--", "true"], "are sure to be left: take less\n"),
+        (["run", "e", "--store", "memory://", "--", "true"], "use sqlite:///"),
         (["nosuch"], "'nosuch'"),
+        (["--foo"], "'--foo'"),
         ([], "COMMAND"),
     ],
 )
-def test_bad_arguments_are_one_line(arguments: list[str], words: str) -> None:
+def test_bad_arguments_are_one_line(store: str, arguments: list[str], words: str) -> None:
     """
     What cannot be used is status 2, with one line on stderr that names it, and nothing runs.
     """
-    done = call(*arguments, env={"LEADERSHIP_STORE": ""})
+    done = call(*(store if argument == "STORE" else argument for argument in arguments), env={"LEADERSHIP_STORE": ""})
     assert (2, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n")), done.stderr
     assert words in done.stderr
 

@@ -153,7 +153,9 @@ def test_a_path_on_a_network_file_system_is_refused(tmp_path: Path, monkeypatch:
     The error names the type and the stores that serve many machines.
     """
     monkeypatch.setattr("leadership.backends._sqlite_path.network_file_system", lambda _folder: "nfs4")
-    assert "is on a network file system (nfs4)" in refused(str(tmp_path / "e.db"))
+    said = refused(str(tmp_path / "e.db"))
+    assert "is on a network file system (nfs4)" in said
+    assert said.endswith(": name a local file")
 
 
 def test_urls_have_three_or_four_slashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,3 +196,12 @@ def test_timing_says_what_a_ttl_means(tmp_path: Path) -> None:
     )
     assert (sys.platform == "linux") is (timing.death_takeover < 1.0)
     assert ("machine", True) == (store.guarantees.scope, store.guarantees.tokens_survive_restart)
+
+
+@pytest.mark.parametrize("length", [250, 5000])
+def test_path_that_is_too_long_is_refused_with_the_remedy(length: int, tmp_path: Path) -> None:
+    """
+    A name that the system cannot look up, be it that of SQLite's journal beside it.
+    """
+    path = tmp_path / ("x" * length)
+    assert f"{path} cannot be looked at: File name too long: name another file" == refused(str(path))

@@ -100,6 +100,26 @@ def test_empty_file_has_nothing_to_tell(tmp_path: Path) -> None:
     assert [] == numbered(tmp_path / "empty")
 
 
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"v":1}', "an object without a kind"),
+        ("[]", "not an object"),
+        ('{"v":"1","kind":3}', "an object whose v or kind"),
+    ],
+)
+def test_whole_line_that_is_none_of_an_audit_says_why(line: str, problem: str, tmp_path: Path) -> None:
+    """
+    JSON that is complete is not called half a line.
+    """
+    path = written(tmp_path / "audit.jsonl")
+    with path.open("a") as file:
+        file.write(line + "\n")
+    fields = list(read([path]))[-1].fields
+    assert ("torn", line) == (fields["kind"], fields["text"])
+    assert fields["problem"].startswith(problem)
+
+
 @pytest.mark.parametrize("cut", [1, 2, 5, 100, 300])
 def test_torn_tail_is_reported(cut: int, tmp_path: Path) -> None:
     """

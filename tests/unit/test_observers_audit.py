@@ -441,3 +441,35 @@ def test_relative_path_means_the_folder_of_construction(tmp_path: Path, monkeypa
 
     assert str(tmp_path / "audit.jsonl") == audit.path
     assert 1 == len(records_of(tmp_path / "audit.jsonl"))
+
+
+@pytest.mark.parametrize("head", [b"hello", b"SQLite format 3\0", b"\x1f\x8b\x08", b'{"seq":1}'])
+def test_file_that_is_not_an_audit_is_refused_and_left_alone(head: bytes, tmp_path: Path) -> None:
+    """
+    Nothing is appended to another program's file.
+    """
+    path = tmp_path / "notes.txt"
+    path.write_bytes(head + b"\nmore\n")
+    with pytest.raises(ConfigError) as caught:
+        AuditLog(path)
+    said = f"{str(path)!r} is not an audit: it begins with {head!r}; name another file, or move it away"
+    assert said == str(caught.value)
+    assert head + b"\nmore\n" == path.read_bytes()
+
+
+@pytest.mark.parametrize("text", ["", "\n", '{"v"', '{"v":1,"kind":"header"'])
+def test_beginning_of_an_audit_is_taken(text: str, tmp_path: Path) -> None:
+    """
+    An empty file, and one whose only line was cut short, are gone on with.
+    """
+    path = tmp_path / "audit.jsonl"
+    path.write_text(text)
+    AuditLog(path).close()
+
+
+def test_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    """
+    What the system cannot look up is refused at construction, with the remedy.
+    """
+    with pytest.raises(ConfigError, match="cannot be looked at: File name too long: name another file"):
+        AuditLog(tmp_path / ("x" * 300))

@@ -298,8 +298,8 @@ def test_full_file_without_a_header_is_rotated(first: str, tmp_path: Path) -> No
     A file whose first line is damaged counts as the first one.
     """
     path = tmp_path / "audit.jsonl"
-    path.write_text(first + "\n" + "x" * 5000)
     with AuditLog(path, rotate_bytes=4096) as audit:
+        path.write_text(first + "\n" + "x" * 5000)
         audit.submit(a_record())
 
     assert [(1, f"{path}.1")] == siblings(str(path))

@@ -7,7 +7,8 @@ from __future__ import annotations
 import concurrent.futures
 from functools import partial
 
-from leadership._runtime.engine import Call, engine_for
+from leadership._runtime.engine import Call
+from leadership._runtime.process import engine_for
 from leadership._runtime.reader import TIMEOUT
 from leadership.errors import LeadershipError, StoreUnavailable
 from leadership.store import Holder, Outcome, Reply, Store

@@ -281,12 +281,12 @@ class CandidateDriver(Driver[CandidateContext]):
 
     # -- facts --------------------------------------------------------------------------------------------------
 
-    def renewed(self, deadline: float) -> None:
+    def renewed(self, event: Event[Any]) -> None:
         """
-        The session was renewed.
+        The session was renewed; one event serves all who share it.
         """
         if self.ctx.state is S.LEADER:
-            self.fire(Event(T.RENEWED, self.engine.now(), deadline=deadline))
+            self.fire(event)
 
     def lease_expired(self, error: LeadershipError) -> None:
         """

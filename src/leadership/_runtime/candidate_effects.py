@@ -181,6 +181,7 @@ def _on_stopped(driver: CandidateDriver, _event: Event[Any]) -> None:
         driver.engine.call_soon(driver.start)
     else:
         driver.wanted = False
+        driver.ended()
 
 
 def _on_gave_up(driver: CandidateDriver, event: Event[Any]) -> None:

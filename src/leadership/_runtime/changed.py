@@ -16,13 +16,16 @@ class Changed:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._listeners: tuple[Callable[[], None], ...] = ()
+        self._waiting = 0
+        """Threads in `wait_for`. One that is not counted yet has yet to look at what has changed."""
 
     def notify(self) -> None:
         """
         Wake whoever waits.
         """
-        with self._condition:
-            self._condition.notify_all()
+        if self._waiting:
+            with self._condition:
+                self._condition.notify_all()
         for listener in self._listeners:
             listener()
 
@@ -31,7 +34,12 @@ class Changed:
         Block until `predicate` holds, or `timeout` seconds have passed; whether it holds.
         """
         with self._condition:
-            return self._condition.wait_for(predicate, timeout)
+            self._waiting += 1
+            try:
+                limit = None if timeout is None else min(timeout, threading.TIMEOUT_MAX)
+                return self._condition.wait_for(predicate, limit)
+            finally:
+                self._waiting -= 1
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """
@@ -52,3 +60,4 @@ class Changed:
         """
         self._condition = threading.Condition()
         self._listeners = ()
+        self._waiting = 0

@@ -31,7 +31,7 @@ class Dispatcher:
     """
 
     def __init__(self) -> None:
-        self._queue: queue.Queue[tuple[Callable[..., Any], tuple[Any, ...]]] = queue.Queue(CAPACITY)
+        self._queue: queue.SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._idle = threading.Event()
         self._idle.set()
@@ -41,12 +41,11 @@ class Dispatcher:
         """
         Have an observer called; never blocks. On the engine's thread only.
         """
-        self._idle.clear()
-        try:
-            self._queue.put_nowait((observer, args))
-        except queue.Full:
+        if self._queue.qsize() >= CAPACITY:  # nobody else puts
             self.dropped += 1
             return
+        self._idle.clear()
+        self._queue.put((observer, args))
         if self._thread is None:
             # At interpreter exit no thread can be started: what is left is said by nobody.
             with contextlib.suppress(RuntimeError):
@@ -80,7 +79,7 @@ def call(observer: Callable[..., Any], args: tuple[Any, ...]) -> None:
     began = _clock.now()
     try:
         observer(*args)
-    except Exception:  # noqa: BLE001 - an observer may raise anything
+    except BaseException:  # noqa: BLE001 - an observer may raise anything, and SystemExit would end the lane for all
         log_event(logging.ERROR, "leadership.observer_failed", exc_info=sys.exc_info(), observer=repr(observer))
     took = _clock.now() - began
     if took > SLOW:

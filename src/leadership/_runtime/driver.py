@@ -11,6 +11,7 @@ import sys
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from leadership._runtime.changed import Changed
@@ -81,6 +82,9 @@ class Driver(Generic[C]):
         self.incarnation = engine.new_id()
         self.changed = changed
         """Notified after every change that somebody may wait for."""
+        engine.all_drivers.add(self)
+        self.close_when_idle = False
+        """The store is the face's own, and whoever stopped it could not wait. Any thread."""
         self.wanted = False
         """Somebody asked it to run, and it has not come to its end. Any thread."""
         self.error: LeadershipError | None = None
@@ -165,6 +169,14 @@ class Driver(Generic[C]):
         self._asked.clear()
         self.changed.forked()
 
+    def ended(self) -> None:
+        """
+        It has come to its end: close the store if nobody else does.
+        """
+        if self.close_when_idle and not self.store.closed:
+            self.close_when_idle, self.store.closed = False, True
+            self.engine.spawn(self.engine.close_store(self.store))
+
     # -- firing -------------------------------------------------------------------------------------------------
 
     def fire(self, event: Event[Any]) -> Step | None:
@@ -175,20 +187,22 @@ class Driver(Generic[C]):
             step = self.machine.fire(self.ctx, event)
         except IllegalTransition as error:
             self.engine.say(logging.ERROR, "leadership.illegal", exc_info=sys.exc_info(), election=self.election)
-            self._publish(self._record(event, self.ctx.state, self.ctx.state, None, Disposition.ILLEGAL, str(error)))
+            at, state = self.engine.utcnow(), self.ctx.state
+            self._publish(self._record(event, at, state, state, None, Disposition.ILLEGAL, str(error)))
             return None
         self.committed(step, event)
         row = step.row
         if row is None or row.disposition is Disposition.IGNORE:
             self.ignored += 1
         elif row.disposition is Disposition.GO:
-            self.why = event.trigger.value
+            self.why = event.trigger._value_
+            at = self.engine.utcnow()
             if self.history is not None:  # a follower inside a candidate is watched by nobody
                 text = None if event.error is None else f"{type(event.error).__name__}: {event.error}"
                 self._publish(
-                    self._record(event, step.source, step.dest, row.guard_name, row.disposition, text, row.cause)
+                    self._record(event, at, step.source, step.dest, row.guard_name, row.disposition, text, row.cause)
                 )
-            self.since, self.since_utc, self.renewals = event.now, self.engine.utcnow(), 0
+            self.since, self.since_utc, self.renewals = event.now, at, 0
         for effect in step.effects:
             try:
                 self.effects[effect](self, event)
@@ -212,6 +226,7 @@ class Driver(Generic[C]):
     def _record(
         self,
         event: Event[Any],
+        at: datetime,
         source: Any,
         dest: Any,
         guard: str | None,
@@ -223,18 +238,18 @@ class Driver(Generic[C]):
         token, deadline, reason = self.record_facts(event, source, dest)
         return Transition(
             seq=self._seq,
-            at=self.engine.utcnow(),
+            at=at,
             monotonic=event.now,
             machine=self.machine.name,
             election=self.election,
             node=self.node,
             boot=self.engine.boot,
             incarnation=self.incarnation,
-            trigger=event.trigger.value,
-            source=source.value,
-            dest=dest.value,
+            trigger=event.trigger._value_,  # as `value`, which is a property and slow
+            source=source._value_,
+            dest=dest._value_,
             guard=guard,
-            disposition=disposition.value,
+            disposition=disposition._value_,
             cause=cause,
             reason=reason,
             error=error,
@@ -261,7 +276,7 @@ class Driver(Generic[C]):
                 self.audit(observer, record)
             else:
                 self.engine.dispatcher.put(observer, record)
-        if self.log is not None:
+        if self.log is not None and self.log.wants(record):  # else it is not worth waking a thread
             self.engine.dispatcher.put(self.log, record)
 
     def audit(self, audit: AuditLog, record: Transition) -> None:

@@ -26,10 +26,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from leadership import _clock
 from leadership._runtime.changed import Changed
 from leadership._runtime.dispatch import Dispatcher
-from leadership._runtime.exit import ExitJobs
 from leadership._runtime.jobs import Job, Lane
 from leadership._runtime.reader import Reader
 from leadership._runtime.turnstile import Turnstile
@@ -66,9 +64,12 @@ class Engine:
         self.boot = self.new_id()
         self.keepers: list[SessionKeeper] = []
         self.drivers: set[Driver[Any]] = set()
+        """Those that run."""
+        self.all_drivers: weakref.WeakSet[Driver[Any]] = weakref.WeakSet()
         self.turnstiles: weakref.WeakValueDictionary[tuple[int, str], Turnstile] = weakref.WeakValueDictionary()
         self.readers: dict[int, Reader] = {}
         self.dispatcher = Dispatcher()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
         self._calls: set[asyncio.Task[Reply]] = set()
         """Calls under way: the loop itself holds its tasks by weak references only."""
@@ -200,6 +201,14 @@ class Engine:
         """
         raise NotImplementedError
 
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """
+        Run something to its end. On the engine's thread only.
+        """
+        task = self.loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def close_store(self, store: Store) -> None:
         """
         End the sessions of a store whose candidates have been stopped, then the store.
@@ -225,166 +234,3 @@ async def _outcome(what: str, call: Call) -> Reply:
         unknown = StoreUnavailable(f"{what}: {type(error).__name__}: {error}")
         unknown.__cause__ = error
         return Reply(Outcome.UNKNOWN, error=unknown)
-
-
-class _Loop(asyncio.SelectorEventLoop):
-    """
-    A loop on the clock of deadlines.
-    """
-
-    def time(self) -> float:
-        return _clock.now()
-
-
-class ThreadEngine(Engine):
-    """
-    The engine of a process: a daemon thread.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(_Loop())
-        self._exit_jobs: ExitJobs | None = None
-        self._thread = threading.Thread(target=self._run, name="leadership-engine", daemon=True)
-        self._thread.start()
-        self.stores: weakref.WeakSet[Store] = weakref.WeakSet()
-
-    def post(self, fn: Callable[..., None], *args: Any) -> None:
-        """
-        Have `fn` called on the engine's thread. In a forked child there is none, and the parent's must not be woken.
-        """
-        if os.getpid() == self.pid:
-            super().post(fn, *args)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
-
-    def run_user(self, job: Job, done: Callable[[Job, BaseException | None], None]) -> None:
-        """
-        Coroutines run on the user's loop, functions in a daemon thread of their own.
-        """
-        if job.loop is not None:
-            job.schedule(lambda error: self.post(done, job, error))
-            return
-
-        def run() -> None:
-            self.post(done, job, job.call())
-
-        if self._exit_jobs is not None:
-            self._exit_jobs.put(run)
-            return
-        try:
-            threading.Thread(target=run, name=f"leadership {job.name}", daemon=True).start()
-        except RuntimeError as error:  # no more threads to be had
-            self.call_soon(done, job, error)
-
-    def wait(self, changed: Changed, predicate: Callable[[], bool], timeout: float | None) -> bool:
-        """
-        Wait on the condition that drivers notify.
-        """
-        return changed.wait_for(predicate, timeout)
-
-    def close_store_and_wait(self, store: Store) -> None:
-        """
-        `Store.close()`: stop what uses it, wait as long as their graces allow, end its sessions.
-        """
-        if os.getpid() != self.pid:
-            return  # a forked child holds nothing
-        asked = threading.Event()
-        self.post(asked.set)
-        asked.wait(1.0)  # a start that was asked for before is carried out, so that it can be stopped
-        users = [driver for driver in tuple(self.drivers) if driver.store is store]
-        for driver in users:
-            driver.request_stop()
-        for driver in users:
-            driver.wait_idle(driver.patience)
-        future = asyncio.run_coroutine_threadsafe(self.close_store(store), self.loop)
-        try:
-            future.result(timeout=5.0)
-        except TimeoutError:
-            log_event(logging.WARNING, "leadership.store_close_timeout", store=store.url)
-
-    def finish(self) -> None:
-        """
-        At interpreter exit: leaders release at once, bounded by their graces. Needs no new thread.
-        """
-        if os.getpid() != self.pid or not self._thread.is_alive():
-            return
-        users = [driver for driver in tuple(self.drivers) if not driver.is_idle]
-        self._exit_jobs = ExitJobs()
-        for driver in users:
-            driver.request_stop()
-        self._exit_jobs.run_until(
-            lambda: all(driver.is_idle for driver in users), max((driver.patience for driver in users), default=0.0)
-        )
-        for store in tuple(self.stores):
-            store.closed = True
-            future = asyncio.run_coroutine_threadsafe(self.close_store(store), self.loop)
-            with contextlib.suppress(Exception):
-                future.result(timeout=1.0)
-        self.dispatcher.drain(1.0)
-
-
-_engine: ThreadEngine | None = None
-_lock = threading.Lock()
-
-
-def engine_for(store: Store) -> Engine:
-    """
-    The engine that serves a store: the one it brings along, else the one of the process, started now if need be.
-
-    Raises:
-        ConfigError: This process or platform cannot run the engine.
-    """
-    if store.engine is not None:
-        assert isinstance(store.engine, Engine)  # noqa: S101 - only a simulation sets it
-        return store.engine
-    check_platform()
-    global _engine  # noqa: PLW0603 - one engine per process is the point
-    with _lock:
-        if _engine is None:
-            _engine = ThreadEngine()
-        engine = _engine
-    if store.closer is None:
-        store.closer = partial(engine.close_store_and_wait, store)
-        engine.stores.add(store)
-    return engine
-
-
-def check_platform() -> None:
-    """
-    Refuse where the engine's thread would not be a real one.
-
-    Raises:
-        ConfigError: A process patched by gevent or eventlet.
-    """
-    gevent = sys.modules.get("gevent.monkey")
-    eventlet = sys.modules.get("eventlet.patcher")
-    if (gevent is not None and gevent.is_module_patched("threading")) or (
-        eventlet is not None and eventlet.is_monkey_patched("thread")
-    ):
-        msg = (
-            "threads are patched by gevent or eventlet: the engine needs a real thread to renew leases;"
-            " run the election in a process that is not patched"
-        )
-        raise ConfigError(msg)
-
-
-def _after_fork_in_child() -> None:
-    """
-    A child of a leader is not the leader: its candidates are idle, and the next start makes a new engine.
-    """
-    global _engine, _lock
-    parent, _engine, _lock = _engine, None, threading.Lock()
-    if parent is not None:
-        for driver in tuple(parent.drivers):
-            driver.forked()
-
-
-def _at_exit() -> None:
-    if _engine is not None:
-        _engine.finish()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
-ExitJobs.register(_at_exit)

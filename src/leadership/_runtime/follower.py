@@ -195,7 +195,7 @@ class FollowerDriver(Driver[FollowerContext]):
     @property
     def is_fresh(self) -> bool:
         """
-        The truth was read not long ago, or will be before long.
+        The truth was read not long ago.
         """
         return self.engine.now() - self._read_at < 2 * self._reread
 
@@ -368,6 +368,8 @@ class FollowerDriver(Driver[FollowerContext]):
         self._close_watch(event)
         self.holder, self.is_stale, self._announced = None, True, None
         self.engine.drivers.discard(self)
+        if not self.wanted:
+            self.ended()
 
     def _on_gave_up(self, event: Event[Any]) -> None:
         self.wanted = False

@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from leadership.errors import LeadershipError, StoreUnavailable
+from leadership.fsm.event import Event
 from leadership.fsm.states import CandidateTrigger as T
 from leadership.store import MARGIN, Entry, Fact, Outcome, Reply, Session, Store, WatchEvent
 
@@ -216,8 +217,9 @@ class SessionKeeper:
             self._overdue = False
             if not late:
                 self._schedule(max(now, sent + session.ttl / 3))
+            renewed = Event(T.RENEWED, now, deadline=self.deadline)
             for driver in tuple(self.members.values()):
-                driver.renewed(self.deadline)
+                driver.renewed(renewed)
         elif reply.outcome is Outcome.REFUSED and not reply.fatal:
             self._lose(reply.error)
         else:

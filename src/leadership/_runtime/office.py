@@ -85,14 +85,16 @@ class Office:
         if error is not None:
             driver.report(error)
             now = driver.engine.now()
-            driver.fire(Event(T.CALLBACK_FAILED, now, attempt=attempt, callback="on_elected", error=error))
+            driver.fire(Event(T.CALLBACK_FAILED, now, attempt=attempt, callback="audit", error=error))
         elif self._awaited == 0:
             self._publish()
 
     def _publish(self) -> None:
-        term, self._unpublished = self._unpublished, None
+        term = self._unpublished
         assert term is not None  # noqa: S101 - the callers have looked
-        self.term = term
+        if not term.is_current:
+            return  # its deadline has passed already, the process stood still: nobody is told of it
+        self.term, self._unpublished = term, None
         self._driver.notify_changed()
         for function in self._driver.subscriptions.elected:
             self.begin(function, term)

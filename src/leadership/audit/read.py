@@ -14,14 +14,13 @@ from typing import Any, Final, NamedTuple, cast
 
 from leadership.errors import ConfigError
 from leadership.observers._audit_file import siblings
-from leadership.observers._audit_lines import SCHEMA
+from leadership.observers._audit_lines import SCHEMA, START, is_beginning
 
 TORN: Final = "torn"
 """
 The kind of what cannot be read: half a line, left by a full disk or by loss of power, or damage.
 """
 
-_START: Final = b'{"v":'
 _GZIP: Final = b"\x1f\x8b"
 
 
@@ -101,7 +100,7 @@ def _check(path: str) -> None:
         except (EOFError, OSError, zlib.error) as error:
             msg = f"the audit {path!r} cannot be unpacked: {error}"
             raise ConfigError(msg) from error
-    if not (first.startswith(_START) or _START.startswith(first)):
+    if not is_beginning(first):
         msg = f"{path!r} is not an audit: it begins with {first[:40]!r}; name a file that an AuditLog has written"
         raise ConfigError(msg)
 
@@ -124,16 +123,26 @@ def _parse(raw: bytes, path: str, number: int) -> Iterator[dict[str, Any]]:
     fields = _object(text)
     if fields is None:
         # Behind half a line there may be a whole one, of another process: within an object the mark cannot occur.
-        half, mark, rest = text.rpartition(_START)
+        half, mark, rest = text.rpartition(START)
         fields = _object(mark + rest) if half else None
         if fields is None:
-            yield {"kind": TORN, "problem": "not a whole line", "text": text.decode(errors="backslashreplace")}
+            yield {"kind": TORN, "problem": _problem(text), "text": text.decode(errors="backslashreplace")}
             return
         yield from _parse(half, path, number)
     if fields["v"] > SCHEMA:
         msg = f"{path!r}, line {number}, is of schema {fields['v']}, and this reads up to {SCHEMA}: upgrade leadership"
         raise ConfigError(msg)
     yield fields
+
+
+def _problem(text: bytes) -> str:
+    try:
+        value: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return "not a whole line"
+    if not isinstance(value, dict):
+        return "not an object"
+    return "an object without a kind" if "kind" not in value else "an object whose v or kind is none of an audit's"
 
 
 def _object(text: bytes) -> dict[str, Any] | None:

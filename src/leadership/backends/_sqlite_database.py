@@ -245,22 +245,19 @@ class Database:
             raise
 
     def _check_in_place(self) -> None:
-        try:
-            if identity(os.stat(self.path)) == self._identity:
-                return
-        except FileNotFoundError:
-            pass
+        if self._look() == self._identity:
+            return
         msg = f"{self.path} was removed or replaced while it was in use: what it said is void"
         raise StoreUnavailable(msg)
 
     def _connected(self, until: float) -> sqlite3.Connection:
         if self._connection is None:
-            before = self._look()
+            before = self._look_at("")
             connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
             try:
                 patiently(lambda: self._prepare(connection), until)
                 self._identity = self._look()
-                if before not in ("", self._identity):
+                if not self._identity or before not in ("", self._look_at("")):
                     msg = f"{self.path} was replaced while it was opened"
                     raise StoreUnavailable(msg)
             except BaseException:
@@ -269,9 +266,18 @@ class Database:
             self._connection, self._durable, self.swept = connection, False, False
         return self._connection
 
-    def _look(self) -> str:
+    def _look_at(self, suffix: str) -> str:
         try:
-            return identity(os.stat(self.path))
+            return identity(os.stat(self.path + suffix))
+        except FileNotFoundError:
+            return ""
+
+    def _look(self) -> str:
+        """
+        The file, and the log and index that all who use it must share.
+        """
+        try:
+            return " ".join(identity(os.stat(self.path + suffix)) for suffix in ("", "-wal", "-shm"))
         except FileNotFoundError:
             return ""
 

@@ -5,6 +5,7 @@ What can be said of a database's path before anything starts.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import stat
@@ -26,6 +27,8 @@ NETWORK = frozenset(
 File systems that several machines may share.
 """
 
+MOUNTS = "/proc/self/mountinfo"
+
 
 def check_path(path: object) -> str:
     """
@@ -41,10 +44,21 @@ def check_path(path: object) -> str:
         msg = "sqlite keeps a ':memory:' database for one connection, where nobody can meet: use memory://"
         raise ConfigError(msg)
     path = os.path.realpath(path)
-    problem = _problem_of_place(path) or _problem_of_file(path)
+    problem = _problem_of_name(path) or _problem_of_place(path) or _problem_of_file(path)
     if problem is not None:
         raise ConfigError(problem)
     return path
+
+
+def _problem_of_name(path: str) -> str | None:
+    try:
+        os.stat(f"{path}-journal")  # SQLite's own files beside it have the longest names
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            return f"{path} cannot be looked at: {error.strerror}: name another file"
+    return None
 
 
 def _problem_of_place(path: str) -> str | None:
@@ -56,8 +70,8 @@ def _problem_of_place(path: str) -> str | None:
     system = network_file_system(folder)
     if system is not None:
         return (
-            f"{path} is on a network file system ({system}), where SQLite's log cannot be shared: name a local file,"
-            " or use a store that serves many machines (consul, etcd, zookeeper)"
+            f"{path} is on a network file system ({system}), where SQLite's log cannot be shared by machines:"
+            " name a local file"
         )
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"the folder {folder} cannot be written, and SQLite keeps its log beside {path}: change its permissions"
@@ -69,8 +83,14 @@ def _problem_of_file(path: str) -> str | None:
         status = os.stat(path)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        return f"{path} cannot be looked at: {error.strerror}: name another file"
     if not stat.S_ISREG(status.st_mode):
         return f"{path} is not a regular file: name one"
+    if status.st_nlink > 1:
+        return f"{path} has {status.st_nlink} hard links, and SQLite keeps a log beside each name: leave one"
+    if is_mount_point(path):
+        return f"{path} is mounted by itself, and SQLite keeps its log beside it: mount its folder"
     if not os.access(path, os.R_OK | os.W_OK):
         return f"{path} cannot be read and written: change its permissions, or name another file"
     if fork.is_unusable(path):
@@ -94,22 +114,34 @@ def _inspect(path: str) -> str | None:
         return None  # it is busy or out of order, which may pass: the first call will tell
 
 
-def network_file_system(folder: str, mounts: str = "/proc/self/mountinfo") -> str | None:
+def is_mount_point(path: str, mounts: str = MOUNTS) -> bool:
     """
-    The type of the network file system that a folder is on; None for a local one, or where the system does not tell.
+    Whether a file is mounted by itself, as containers do; False where the system does not tell.
+    """
+    return any(point == path for point, _ in _mounts(mounts))
+
+
+def _mounts(mounts: str) -> list[tuple[str, str]]:
+    """
+    Each mount point, and the type of what is mounted there.
     """
     try:
         with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.readlines()
+            parts = [line.partition(" - ") for line in file]
     except OSError:
-        return None
+        return []
+    return [(_unescaped(fields.split(" ")[4]), rest.split(" ")[0]) for fields, _, rest in parts]
+
+
+def network_file_system(folder: str, mounts: str = MOUNTS) -> str | None:
+    """
+    The type of the network file system that a folder is on; None for a local one, or where the system does not tell.
+    """
     best, found = -1, ""
-    for line in lines:
-        fields, _, rest = line.partition(" - ")
-        point = _unescaped(fields.split(" ")[4])
+    for point, kind in _mounts(mounts):
         within = folder == point or folder.startswith(point.rstrip("/") + "/")
         if within and len(point) >= best:  # of two at one place, the later hides the earlier
-            best, found = len(point), rest.split(" ")[0]
+            best, found = len(point), kind
     return found if found in NETWORK else None
 
 

@@ -280,7 +280,7 @@ class MemoryStore(Store):
     `memory://` (private to its `connect`) and `memory://name` (shared by the process).
     """
 
-    guarantees = Guarantees(scope="process", tokens_survive_restart=False, attests_death=True)
+    guarantees = Guarantees(scope="process", tokens_survive_restart=False, attests_death=False)
 
     def __init__(self, address: str = "") -> None:
         super().__init__(address)

@@ -8,26 +8,38 @@ import argparse
 import math
 import os
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from leadership.cli._common import Exit, say
 
-STATUSES: Final = """\
-exit statuses:
-  0    yes, done
-  1    no: nobody leads, or the request was refused
-  2    the arguments cannot be used
-  3    unknown: no answer in time
-  69   the store is unavailable
-  75   not elected
-  77   the store refuses: credentials, permission, foreign data
-"""
-STATUSES_OF_RUN: Final = f"""\
-{STATUSES}  126  CMD cannot be executed
-  127  CMD was not found
-  else CMD's own status, 128 + n when signal n ended it
-"""
+STORE: Final = {
+    69: "the store is unavailable",
+    77: "the store refuses: credentials, permission, foreign data",
+}
+UNREAD: Final = {141: "nobody reads the output any more (SIGPIPE)"}
+INTERRUPTED: Final = {130: "interrupted (SIGINT)"}
+
+
+def _statuses(own: Mapping[int, str], *last: str) -> str:
+    """
+    The list of a subcommand's exit statuses, in their order.
+    """
+    statuses = {0: "done", 2: "the arguments cannot be used", **own}
+    return "\n".join(["exit statuses:", *(f"  {n:<4} {statuses[n]}" for n in sorted(statuses)), *last, ""])
+
+
+STATUSES_OF_RUN: Final = _statuses(
+    {
+        **STORE,
+        0: "CMD has ended with status 0",
+        75: "not elected in time (--wait), or demoted (--once)",
+        126: "CMD cannot be executed",
+        127: "CMD was not found",
+    },
+    "  else CMD's own status; 128 + n when signal n ended CMD, or the waiting",
+)
 ABOUT_RUN: Final = """\
 Run CMD while leading; LEADERSHIP_ELECTION, LEADERSHIP_NODE and LEADERSHIP_TOKEN are in its environment.
 
@@ -39,13 +51,18 @@ SIGHUP, SIGUSR1 and SIGUSR2 are passed on; a SIGHUP that comes when no CMD runs 
 
 A lease cannot fence what CMD has sent elsewhere before it died: hand LEADERSHIP_TOKEN to what it writes to.
 """
+OPTIONS: Final = ("-h", "--help", "--version")
+"""Of the command itself."""
 _URL: Final = "such as sqlite:////var/lib/app/election.db"
 
 
 class Parser(argparse.ArgumentParser):
     """
-    An argument parser whose errors are one line.
+    An argument parser whose errors are one line; options are written in full.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         """
@@ -68,7 +85,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if "run" in argv[:1] and "--" in argv:
         place = argv.index("--")
         own, dashes, command = argv[:place], True, argv[place + 1 :]
-    args = parser.parse_args(own)
+    if own and own[0].startswith("-") and own[0] not in OPTIONS:
+        parser.error(f"there is no option {own[0]!r}")
+    args, extras = parser.parse_known_args(own)
+    if extras:
+        _refuse(args, extras[0], dashes=dashes)
     if args.subcommand == "run":
         if not command:
             missing = "no CMD after --" if dashes else "no -- CMD"
@@ -77,6 +98,18 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if hasattr(args, "store") and not args.store:
         subparsers[args.subcommand].error(f"no store: give --store URL, {_URL}, or set LEADERSHIP_STORE")
     return args
+
+
+def _refuse(args: argparse.Namespace, extra: str, *, dashes: bool) -> NoReturn:
+    """
+    Say that an argument is one too many.
+    """
+    parser: Parser = args.parser
+    if extra.startswith("-") and extra != "-":
+        parser.error(f"there is no option {extra!r}")
+    if args.subcommand == "run" and not dashes:
+        parser.error(f"put -- before CMD: leadership run {args.election} … -- {extra}")
+    parser.error(f"{extra!r} is one argument too many")
 
 
 class Subparsers(dict[str, Parser]):
@@ -88,7 +121,7 @@ class Subparsers(dict[str, Parser]):
         super().__init__()
         self._commands = parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
 
-    def add(self, name: str, module: str, about: str, *, description: str = "", epilog: str = STATUSES) -> Parser:
+    def add(self, name: str, module: str, about: str, *, epilog: str, description: str = "") -> Parser:
         """
         One more, that `leadership.cli.<module>` carries out.
         """
@@ -99,7 +132,7 @@ class Subparsers(dict[str, Parser]):
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        self[name].set_defaults(module=module)
+        self[name].set_defaults(module=module, parser=self[name])
         return self[name]
 
 
@@ -107,7 +140,12 @@ def _parser() -> tuple[Parser, Subparsers]:
     parser = Parser(prog="leadership", description="Leader election whose every transition can be seen.")
     parser.add_argument("--version", action="version", version=f"leadership {version('leadership')}")
     subparsers = Subparsers(parser)
-    demo = subparsers.add("demo", "demo", "watch three processes elect a leader, lose it, and elect another")
+    demo = subparsers.add(
+        "demo",
+        "demo",
+        "watch three processes elect a leader, lose it, and elect another",
+        epilog=_statuses({0: "each promise was kept", 1: "a promise was not kept", **INTERRUPTED}),
+    )
     demo.add_argument("--plain", action="store_true", help="plain lines, also on a terminal")
     _add_run(subparsers)
     _add_look(subparsers)
@@ -130,15 +168,46 @@ def _add_run(subparsers: Subparsers) -> None:
 
 
 def _add_look(subparsers: Subparsers) -> None:
-    follow = subparsers.add("follow", "look", "print each change of leader until interrupted")
+    follow = subparsers.add(
+        "follow",
+        "look",
+        "print each change of leader until interrupted",
+        epilog=_statuses({0: "interrupted (SIGINT, SIGTERM)", **STORE, **UNREAD}),
+    )
     _election(follow)
     _json(follow)
-    status = subparsers.add("status", "look", "say who leads; exit status 0 if anybody does")
+    status = subparsers.add(
+        "status",
+        "look",
+        "say who leads; exit status 0 if anybody does",
+        epilog=_statuses(
+            {
+                0: "yes: somebody leads, or the one asked for (--node)",
+                1: "no: nobody leads, or another one (--node)",
+                3: "unknown: no answer in time",
+                **STORE,
+                **INTERRUPTED,
+            }
+        ),
+    )
     _election(status)
     status.add_argument("--node", metavar="N", help="exit status 0 only if N leads")
     _timeout(status, 5)
     _json(status)
-    resign = subparsers.add("resign", "look", "ask the leader to resign, and wait until its term is over")
+    resign = subparsers.add(
+        "resign",
+        "look",
+        "ask the leader to resign, and wait until its term is over",
+        epilog=_statuses(
+            {
+                0: "the term is over",
+                1: "nobody leads, or the term was over already",
+                3: "unknown: no answer in time, or the term was not over in time",
+                **STORE,
+                **INTERRUPTED,
+            }
+        ),
+    )
     _election(resign)
     resign.add_argument("--reason", metavar="R", help="is recorded, and told to the leader")
     _timeout(resign, 60)
@@ -146,19 +215,31 @@ def _add_look(subparsers: Subparsers) -> None:
 
 
 def _add_read(subparsers: Subparsers) -> None:
-    explain = subparsers.add("explain", "explain", "say what a TTL means on a store, before anything starts")
+    explain = subparsers.add(
+        "explain", "explain", "say what a TTL means on a store, before anything starts", epilog=_statuses({})
+    )
     _store(explain)
     _ttl(explain)
     _json(explain)
-    diagram = subparsers.add("diagram", "diagram", "draw a machine")
-    diagram.add_argument("kind", choices=("candidate", "follower"))
+    diagram = subparsers.add(
+        "diagram", "diagram", "draw a machine", epilog=_statuses({2: "the arguments or the audits cannot be used"})
+    )
+    diagram.add_argument("kind", choices=("candidate", "follower"), metavar="MACHINE", help="candidate or follower")
     diagram.add_argument("--format", choices=("mermaid", "dot", "svg", "png"), default="mermaid")
     diagram.add_argument("--output", metavar="FILE", help="write to FILE instead of stdout")
     diagram.add_argument("--audit", nargs="+", default=(), metavar="FILE", help="count the transitions of these audits")
-    actions = subparsers.add("audit", "audit", "read audit files").add_subparsers(
+    epilog = _statuses({2: "the arguments or the audits cannot be used", **UNREAD, **INTERRUPTED})
+    actions = subparsers.add("audit", "audit", "read audit files", epilog=epilog).add_subparsers(
         dest="action", metavar="ACTION", required=True
     )
-    show = actions.add_parser("show", help="print the transitions of several audits in order")
+    show = actions.add_parser(
+        "show",
+        help="print the transitions of several audits in order",
+        description="Print the transitions of several audits in order.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    show.set_defaults(parser=show)
     show.add_argument("files", nargs="+", metavar="FILE")
     show.add_argument("--election", metavar="E", help="of this election only")
     show.add_argument("--node", metavar="N", help="of this node only")

@@ -81,6 +81,9 @@ def main(args: argparse.Namespace) -> int:
         except DemoError as error:
             say(f"demo: {error}")
             return Exit.NO
+        except KeyboardInterrupt:
+            say(f"demo: interrupted; what it has written is in {folder}")
+            raise
         finally:
             demo.end()
     demo.epilogue()
@@ -204,6 +207,7 @@ class Demo:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # an interruption from the terminal is the demo's to handle
         )
         self.nodes[name] = Node(name, process)
         self.view.node(name, process.pid, "starting")

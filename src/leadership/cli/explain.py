@@ -22,12 +22,13 @@ def main(args: argparse.Namespace) -> int:
             put_json({"store": store.url, **timing.as_dict(), "guarantees": asdict(guarantees)})
             return Exit.YES
         died = "the store attests it" if guarantees.attests_death else "its lease is waited out"
+        dead = (timing.death_takeover, f"a leader whose process died is replaced ({died}) within")
         figures = [
             (timing.effective_ttl, "a lease lasts" if timing.effective_ttl == timing.ttl else "a lease really lasts"),
             (timing.renew_interval, "a leader renews it every"),
             (timing.steps_down_after, "a leader whose renewals are not acknowledged stops believing after"),
             (timing.resign_takeover, "a leader that resigns is replaced, once its callbacks have returned, within"),
-            (timing.death_takeover, f"a leader whose process died is replaced ({died}) within"),
+            *([] if guarantees.scope == "process" else [dead]),  # there nobody is left to replace it
             (timing.crash_takeover, "a leader that hangs or is cut off is replaced within"),
             (run.last_moment(timing), "leadership run has killed CMD, without an acknowledged renewal, after"),
             (run.longest_grace(timing), "leadership run can give CMD from SIGTERM to SIGKILL up to"),

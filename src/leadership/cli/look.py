@@ -13,9 +13,11 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
-from leadership import ConfigError, Follower, Leader, StoreRefused, StoreUnavailable, Transition, _clock, connect
+from leadership import ConfigError, Follower, Leader, StoreRefused, StoreUnavailable, Transition, _clock
 from leadership._runtime.api import read_leader, request_resign
+from leadership.checks import check_name
 from leadership.cli._common import Exit, leader_dict, put, put_json, say
+from leadership.cli._store import reach
 from leadership.store import Outcome, Store
 
 T = TypeVar("T")
@@ -40,7 +42,7 @@ def main(args: argparse.Namespace) -> int:
         "follow": follow,
         "resign": resign,
     }
-    with connect(args.store) as store:
+    with reach(args.store) as store:
         return subcommands[args.subcommand](store, args)
 
 
@@ -48,6 +50,8 @@ def status(store: Store, args: argparse.Namespace) -> int:
     """
     One linearizable read.
     """
+    if args.node is not None:
+        check_name("node", args.node)
     holder = _answer(lambda: read_leader(store, args.election, args.timeout), args.timeout)
     leader = None if holder is None else Leader(holder.node, holder.token, MappingProxyType(dict(holder.metadata)))
     if args.json:
@@ -82,16 +86,17 @@ def follow(store: Store, args: argparse.Namespace) -> int:
     """
     with _following(store, args.election) as (follower, inbox):
         shown: tuple[Leader | None, bool] | None = None
-        trouble = False
+        trouble, met = False, ""
         while True:
             news = inbox.get()
             if isinstance(news, signal.Signals):
                 return Exit.YES
             if isinstance(news, StoreRefused | ConfigError):
                 raise news
-            if isinstance(news, Transition):
-                trouble = True
-                say(f"{args.election}: {news.error}; trying again")
+            if isinstance(news, Transition) and news.dest == "error":
+                trouble, met = True, news.error or ""
+            elif isinstance(news, Transition):
+                say(f"{args.election}: {met}; trying again")
             view = (follower.leader, follower.is_stale)
             before_the_first_read = shown is None and view == (None, True) and not trouble
             if view != shown and not before_the_first_read:
@@ -163,7 +168,7 @@ def _following(store: Store, election: str) -> Generator[tuple[Follower, queue.S
         inbox.put(Look())
 
     def trouble(record: Transition) -> None:
-        if record.dest == "error":
+        if record.dest == "error" or (record.source == "error" and record.dest == "backoff"):
             inbox.put(record)
 
     follower.on_leader_changed(look)

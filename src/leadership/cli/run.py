@@ -16,16 +16,12 @@ import argparse
 import os
 import queue
 import shlex
-import shutil
 import signal
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from leadership import (
-    AuditLog,
     Candidate,
     ConfigError,
     DemotionCause,
@@ -36,10 +32,12 @@ from leadership import (
     Timing,
     Transition,
     _clock,
-    connect,
 )
+from leadership.cli._audit import spoken
+from leadership.cli._command import check_command, check_proc, why_refused
 from leadership.cli._common import Exit, say
-from leadership.cli._job import NOT_EXECUTABLE, NOT_FOUND, End, Job, adopt_orphans, reap
+from leadership.cli._job import NOT_EXECUTABLE, End, Job, adopt_orphans, reap
+from leadership.cli._store import reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +47,8 @@ NOTICE: Final = 0.1
 """Parts of the TTL."""
 RELEASE_WAITS: Final = 3600.0
 """Seconds: however late CMD dies, the entry is released after that. Only what no signal can end may take so long."""
+LONGEST_TTL: Final = 86_400.0
+"""Seconds: no store of ours grants more."""
 TELL_EVERY: Final = 1 / 30
 """Part of the TTL: how often the guard is told of the deadline, which moves with each renewal."""
 ENDS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -83,33 +83,17 @@ def main(args: argparse.Namespace) -> int:
     status = check_command(args.command)
     if status is not None:
         return status
-    with connect(args.store) as store:
+    with reach(args.store) as store, spoken(args.audit) as observers:
         candidate = Candidate(
             store,
             args.election,
             args.node,
             ttl=args.ttl,
             grace=RELEASE_WAITS,
-            observers=() if args.audit is None else (AuditLog(args.audit),),
+            observers=observers,
             log=False,
         )
         return Runner(candidate, args.command, grace=args.grace, wait=args.wait, once=args.once).run()
-
-
-def check_command(command: Sequence[str]) -> int | None:
-    """
-    Say at once what a shell would say: the exit status of a CMD that cannot be executed, else None.
-    """
-    name = command[0]
-    if shutil.which(name) is not None:
-        return None
-    places = [Path(name)] if os.sep in name else [Path(place, name) for place in os.get_exec_path()]
-    there = [place for place in places if place.exists()]
-    if there:
-        say(f"{str(there[0])!r} cannot be executed: it must be a file with the permission to execute it (chmod +x)")
-        return NOT_EXECUTABLE
-    say(f"the command {name!r} was not found: give its path, or put its folder on PATH")
-    return NOT_FOUND
 
 
 class Runner:
@@ -149,16 +133,19 @@ class Runner:
         self.tell_every = TELL_EVERY * timing.effective_ttl
         sure = longest_grace(timing)
         if grace is not None and grace > sure:
+            enough = grace / sure * timing.effective_ttl
+            longer = f", or --ttl {enough:.3g} or more" if enough <= LONGEST_TTL else ""
             msg = (
                 f"--grace {grace:g} cannot be kept within a lease of {timing.effective_ttl:g} s, of which {sure:.3g} s"
-                f" are sure to be left: take less, or --ttl {grace / sure * timing.effective_ttl:.3g} or more"
+                f" are sure to be left: take less{longer}"
             )
             raise ConfigError(msg)
         self.inbox: queue.SimpleQueue[News] = queue.SimpleQueue()
         self.job: Job | None = None
         self.stop_signal: signal.Signals | None = None
         self.over = False
-        self._trouble = ""
+        self._trouble = self._said = ""
+        """The last error of the store since the last term, and the last that was said."""
         candidate.on_elected(self.lead)
         candidate.on_demoted(self.demoted)
         candidate.on_leader_changed(self.leader_changed)
@@ -326,7 +313,7 @@ class Runner:
 
     def _report(self, term: Term, end: End) -> None:
         if end.why == "refused":
-            say(f"{self.words} could not be executed: {end.error}")
+            say(why_refused(self.words, end))
         elif end.why == "lost":
             say(f"{term.election}: the guard of {self.words} was killed, and {self.words} with it")
         elif end.why != "never":
@@ -353,10 +340,13 @@ class Runner:
         """
         Say what trouble there is, once.
         """
-        trouble = record.error or "" if record.dest == "error" else self._trouble
-        if trouble and trouble != self._trouble:
-            say(f"{record.election}: {trouble}; trying again")
-        self._trouble = trouble if record.dest != "leader" else ""
+        if record.dest == "error":
+            self._trouble = record.error or ""
+        elif record.dest == "leader":
+            self._trouble = self._said = ""
+        elif record.source == "error" and record.dest == "backoff" and self._trouble != self._said:
+            self._said = self._trouble
+            say(f"{record.election}: {self._trouble}; trying again")
 
 
 def last_moment(timing: Timing) -> float:
@@ -371,20 +361,3 @@ def longest_grace(timing: Timing) -> float:
     Seconds that are sure to be left for CMD to end, as long as renewals succeed.
     """
     return last_moment(timing) - timing.renew_interval
-
-
-def check_proc() -> None:
-    """
-    On Linux the descendants of CMD are found by /proc.
-
-    Raises:
-        ConfigError: It is not there, or shows another PID namespace.
-    """
-    if sys.platform == "linux":
-        try:
-            shown = os.readlink("/proc/self")
-        except OSError:
-            shown = "nothing"
-        if shown != str(os.getpid()):
-            msg = f"the processes of CMD are found by /proc, and it shows {shown} as PID {os.getpid()}: mount it anew"
-            raise ConfigError(msg)

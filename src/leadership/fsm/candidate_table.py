@@ -136,8 +136,10 @@ def callbacks_returned(ctx: CandidateContext, event: CandidateEvent) -> bool:  #
 
 def resign_on_failure(ctx: CandidateContext, event: CandidateEvent) -> bool:
     """
-    It was on_elected that failed, and the policy is to resign and stand again.
+    It was on_elected that failed, and the policy is to resign and stand again; or an audit without which nobody leads.
     """
+    if event.callback == "audit":
+        return ctx.on_callback_error != "stop"
     return event.callback == "on_elected" and ctx.on_callback_error == "resign"
 
 
@@ -145,7 +147,7 @@ def stop_on_failure(ctx: CandidateContext, event: CandidateEvent) -> bool:
     """
     It was on_elected that failed, and the policy is to leave the contest.
     """
-    return event.callback == "on_elected" and ctx.on_callback_error == "stop"
+    return event.callback in ("on_elected", "audit") and ctx.on_callback_error == "stop"
 
 
 GO, STAY, IGNORE, ILLEGAL = Disposition.GO, Disposition.STAY, Disposition.IGNORE, Disposition.ILLEGAL

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from transitions import EventData, MachineError, State
+from transitions import Event as TransitionsEvent
+from transitions import EventData, MachineError
 from transitions import Machine as TransitionsMachine
 from transitions import Transition as TransitionsTransition
 
@@ -39,20 +40,41 @@ class Context(Protocol):
 C = TypeVar("C", bound=Context)
 
 
-class _QuietState(State):
+class _QuietTransition(TransitionsTransition):
     """
-    A state without callbacks, hence without the three log records that `transitions` makes at each change.
+    A transition without callbacks of its own, hence without the log records that stock `transitions` makes around each.
     """
 
-    def enter(self, event_data: EventData) -> None:
-        pass
+    def execute(self, event_data: EventData) -> bool:
+        if not self._eval_conditions(event_data):
+            return False
+        if self.dest is not None:
+            model: Any = event_data.model
+            model.state = event_data.machine.states[self.dest].value
+        event_data.machine.callbacks(event_data.machine.after_state_change, event_data)
+        return True
 
-    def exit(self, event_data: EventData) -> None:
-        pass
+
+class _QuietEvent(TransitionsEvent):
+    """
+    A trigger that queues nothing and calls nothing: it takes the first transition whose conditions hold.
+    """
+
+    def trigger(self, model: Any, *args: Any, **kwargs: Any) -> bool:
+        source = model.state._name_  # as `name`, which is a property and slow
+        if source not in self.transitions:
+            raise MachineError(self.name)
+        event_data = EventData(None, self, self.machine, model, args, kwargs)
+        for transition in self.transitions[source]:
+            event_data.transition = transition
+            if transition.execute(event_data):
+                return True
+        return False
 
 
 class _QuietMachine(TransitionsMachine):
-    state_cls = _QuietState
+    transition_cls = _QuietTransition
+    event_cls = _QuietEvent
 
     def callbacks(self, funcs: Any, event_data: EventData) -> None:
         """

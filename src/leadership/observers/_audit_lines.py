@@ -40,6 +40,19 @@ The version of the lines that are written, their `v`.
 """
 
 
+START: Final = b'{"v":'
+"""
+How every line begins.
+"""
+
+
+def is_beginning(first: bytes) -> bool:
+    """
+    Whether a file whose first line that is not blank is this one can be an audit; without any, it can.
+    """
+    return first.startswith(START) or START.startswith(first)
+
+
 class AuditLines:
     """
     Writes records into a file, and before them what is needed to judge them. Not thread-safe.

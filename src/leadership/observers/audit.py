@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, Self, get_args
 from leadership.errors import ConfigError
 from leadership.fsm.record import Transition
 from leadership.observers._audit_file import AuditFile
-from leadership.observers._audit_lines import AuditLines
+from leadership.observers._audit_lines import AuditLines, is_beginning
 from leadership.observers.log import log_event
 
 Durability = Literal["os", "group", "sync"]
@@ -31,6 +31,7 @@ Acknowledge = Callable[[BaseException | None], None]
 LEAST_ROTATE_BYTES: Final = 4096
 GROUP_SECONDS: Final = 0.1
 _BATCH: Final = 64
+_HEAD: Final = 4096
 
 _Item = tuple[Transition | dict[str, Any], Acknowledge | None]
 
@@ -69,7 +70,7 @@ class AuditLog:
                 does not: compare the last hash with a copy that is kept elsewhere.
 
         Raises:
-            ConfigError: An argument cannot be used.
+            ConfigError: An argument cannot be used, or the file is there and is not an audit.
         """
         self.path: Final = _check_path(path)
         if durability not in get_args(Durability):
@@ -301,8 +302,27 @@ def _check_path(path: object) -> str:
     elif not (os.access(real, os.R_OK | os.W_OK) if os.path.exists(real) else os.access(folder, os.W_OK | os.X_OK)):
         msg = f"the audit {text!r} cannot be written by this user: choose another path, or change its permissions"
     else:
+        _check_file(text, real)
         return real
     raise ConfigError(msg)
+
+
+def _check_file(text: str, real: str) -> None:
+    """
+    Refuse what cannot be looked at, and what begins otherwise than an audit: nothing is appended to another's file.
+    """
+    try:
+        with open(real, "rb") as file:
+            head = file.read(_HEAD).lstrip()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        msg = f"the audit {text!r} cannot be looked at: {error.strerror}: name another file"
+        raise ConfigError(msg) from error
+    first = head.partition(b"\n")[0].strip()
+    if not is_beginning(first):
+        msg = f"{text!r} is not an audit: it begins with {first[:40]!r}; name another file, or move it away"
+        raise ConfigError(msg)
 
 
 _living: Final[weakref.WeakSet[AuditLog]] = weakref.WeakSet()

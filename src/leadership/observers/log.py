@@ -68,6 +68,14 @@ class LogObserver:
     What a handler or processor of the host raises goes to the caller, who isolates observers.
     """
 
+    @staticmethod
+    def wants(record: Transition) -> bool:
+        """
+        Whether the record may be logged, by its level. Waits for nothing: `isEnabledFor` takes a lock of logging's,
+        which a host may hold for as long as it configures its handlers.
+        """
+        return structlog.is_configured() or level_of(record) >= _stdlib.getEffectiveLevel()
+
     def __call__(self, record: Transition) -> None:
         """
         Log one record, unless its level is filtered out.

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from leadership import _clock
+from leadership.checks import check_number
 from leadership.errors import ConfigError
 from leadership.store import Fact, Store
 from leadership.term import Term
@@ -70,10 +71,7 @@ class Simulation:
         """
         Let virtual time pass.
         """
-        if not seconds >= 0:
-            msg = f"time only goes forward: advance({seconds!r}) cannot be"
-            raise ConfigError(msg)
-        self._world.advance(seconds)
+        self._world.advance(check_number("advance", seconds, least=0.0))
 
     def run_until(self, predicate: Callable[[], bool], timeout: float = 60.0) -> bool:
         """
@@ -120,7 +118,8 @@ class Simulation:
         Raises:
             ConfigError: There is no such fault, or it needs another argument.
         """
-        seconds = details.pop("seconds", None)
+        lasts = details.pop("seconds", None)
+        seconds = None if lasts is None else check_number("seconds", lasts, least=0.0)
         if kind in NODE_FAULTS:
             if node is None:
                 msg = f"the fault {kind!r} needs node="
@@ -138,7 +137,7 @@ class Simulation:
             self._world.loop.call_later(seconds, lambda: self.heal(kind, node=node))
 
     def _node_fault(self, kind: str, node: str, details: dict[str, Any]) -> None:
-        self._stores.view(node)
+        self._stores.view(node)  # it may be in trouble before it stands; "" is where followers run
         link, engine = self._network.link(node), self._stores.engines[node]
         match kind:
             case "partition":
@@ -148,15 +147,16 @@ class Simulation:
             case "lose_replies":
                 link.replies_lost = True
             case "loss":
-                link.loss = float(details.pop("part"))
+                link.loss = check_number("part", details.pop("part", None), least=0.0)
             case "delay":
-                link.delay = (float(details.pop("least")), float(details.pop("most")))
+                least, most = (check_number(name, details.pop(name, None), least=0.0) for name in ("least", "most"))
+                link.delay = (least, most)
             case "stall":
                 engine.stalled = True
             case "crash":
                 engine.crashed = True
             case "clock":
-                engine.set_rate(float(details.pop("rate")))
+                engine.set_rate(check_number("rate", details.pop("rate", None), least=0.0, exclusive=True))
             case _:
                 link.refused = refusal()
 
