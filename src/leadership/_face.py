@@ -116,8 +116,10 @@ class Face(Generic[D]):
                 raise ConfigError(msg)
             engine = engine_for(self._seen_store())
             if driver is None or driver.store is not self._seen_store() or driver.engine is not engine:
-                driver = self._make_driver(engine, self._seen_store(), loop)
-                self._driver = driver
+                made = self._make_driver(engine, self._seen_store(), loop)
+                if self._driver is driver:  # else a signal handler has come in between, and started one
+                    self._driver = made
+                driver = self._driver or made
             driver.user_loop = loop
             driver.close_when_idle = False
             driver.request_start()

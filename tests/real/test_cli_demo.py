@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
-from cli_processes import PATIENCE, call
+from cli_processes import COMMAND, PATIENCE, call
 
 from leadership._clock import now
 
@@ -96,3 +98,24 @@ def test_demo_names_files_that_can_be_read(done: subprocess.CompletedProcess[str
     assert 4 == shown.stdout.count("campaigning → leader")
     (picture,) = re.findall(r"^  (/\S+\.mmd) ", done.stdout, re.MULTILINE)
     assert "acquired ×4" in Path(picture).read_text(encoding="utf-8")
+
+
+def test_demo_that_is_interrupted_names_its_folder(tmp_path: Path) -> None:
+    """
+    Ctrl+C reaches the demo alone: status 130, and one line on where its files are.
+    """
+    with subprocess.Popen(
+        [*COMMAND, "demo", "--plain"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        start_new_session=True,
+    ) as demo:
+        assert demo.stdout is not None
+        while "start cedar" not in demo.stdout.readline():
+            assert demo.poll() is None
+        os.killpg(demo.pid, signal.SIGINT)
+        said = demo.communicate(timeout=PATIENCE)[1]
+    (folder,) = tmp_path.glob("leadership-demo-*")
+    assert (130, f"leadership: demo: interrupted; what it has written is in {folder}\n") == (demo.returncode, said)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_processes import COMMAND, call, running
+from cli_processes import COMMAND, call, running, wait_for
 
 TOKEN = 1
 
@@ -116,6 +116,26 @@ def test_follow_says_when_it_does_not_know(store: str, tmp_path: Path) -> None:
         (tmp_path / "e.db").rename(tmp_path / "away.db")
         (tmp_path / "folder").rename(tmp_path / "e.db")
         assert f"unknown; when last seen, n1 leads with token {TOKEN}" in follow.stdout.readline()
+
+
+def test_follow_promises_to_try_again_only_where_it_does(store: str, tmp_path: Path) -> None:
+    """
+    A file that cannot be opened may come back; another program's database in its place ends it, without that promise.
+    """
+    log, database = tmp_path / "log", tmp_path / "e.db"
+    with running("follow", "nightly", "--store", store, stderr=log) as follow:
+        assert follow.stdout is not None
+        assert "nobody leads" in follow.stdout.readline()
+        (tmp_path / "broken").symlink_to(tmp_path / "no folder" / "e.db")
+        (tmp_path / "broken").replace(database)
+        wait_for(lambda: log.read_text().endswith("; trying again\n"), "it tries again")
+        (tmp_path / "foreign.db").write_bytes(b"no database " * 100)
+        for rest in ("e.db-wal", "e.db-shm"):
+            (tmp_path / rest).unlink(missing_ok=True)  # in which SQLite would still find the old one
+        (tmp_path / "foreign.db").replace(database)
+        assert 77 == follow.wait(20)
+    last = log.read_text().splitlines()[-1]
+    assert ("leadership: follow: ", False) == (last[:20], "trying again" in last)
 
 
 def test_reader_that_goes_away_is_no_error(store: str) -> None:

@@ -34,16 +34,7 @@ REREAD = 15.0
 Seconds after which the truth is read again, whatever the watch says; a candidate uses its TTL.
 """
 
-_FACTS = {
-    Fact.LEADER_OBSERVED: T.LEADER_OBSERVED,
-    Fact.VACANT_OBSERVED: T.VACANT_OBSERVED,
-    Fact.KEY_DELETED: T.KEY_DELETED,
-    Fact.LEASE_EXPIRED: T.LEASE_EXPIRED,
-    Fact.WATCH_CLOSED: T.WATCH_CLOSED,
-    Fact.SESSION_LOST: T.SESSION_LOST,
-    Fact.SESSION_SUSPENDED: T.SESSION_SUSPENDED,
-    Fact.SESSION_RESTORED: T.SESSION_RESTORED,
-}
+_FACTS = {fact: T(fact.value) for fact in Fact if fact.value in {trigger.value for trigger in T}}
 
 Listener = Callable[[WatchEvent, bool], None]
 
