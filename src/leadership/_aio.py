@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from leadership._face import Face
-from leadership._runtime.jobs import inside
+from leadership._runtime.jobs import is_inside
 from leadership.checks import check_timeout
 from leadership.errors import ConfigError
 from leadership.fsm.record import Transition
@@ -236,7 +236,7 @@ class AsyncFace(Generic[A]):
         if driver is None:
             return True
         face._request_stop(driver, reason)  # noqa: SLF001 - one library
-        if driver in inside.get():
+        if is_inside(driver):
             return False
         limit = driver.patience if timeout is None else timeout
         settled = await self._wait(face._over, limit)  # noqa: SLF001 - one library

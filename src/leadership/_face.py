@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 from leadership._runtime.changed import Changed
 from leadership._runtime.driver import Driver, Subscriptions
 from leadership._runtime.engine import Engine
-from leadership._runtime.jobs import check_callback, inside
+from leadership._runtime.jobs import check_callback, is_inside
 from leadership._runtime.process import engine_for
 from leadership.checks import check_timeout
 from leadership.connect import connect
@@ -155,7 +155,7 @@ class Face(Generic[D]):
         if driver is None:
             return True
         self._request_stop(driver, reason)
-        if driver in inside.get():
+        if is_inside(driver):
             driver.close_when_idle = self._url is not None
             return False
         settled = self._settled(driver, timeout)

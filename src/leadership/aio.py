@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from leadership._aio import AsyncFace, AsyncTerm
-from leadership._runtime.jobs import inside, is_coroutine_function
+from leadership._runtime.jobs import is_coroutine_function, is_inside
 from leadership.candidate import Candidate, CandidateStatus
 from leadership.checks import check_timeout
 from leadership.follower import Follower, FollowerStatus
@@ -153,7 +153,7 @@ class AsyncCandidate(AsyncFace[_LoopCandidate]):
         driver = self._face._driver  # noqa: SLF001 - one library
         if driver is None:
             return True
-        if driver in inside.get():
+        if is_inside(driver):
             return False
         await self._wait(settled.is_set, driver.patience if timeout is None else timeout)
         return settled.is_set()

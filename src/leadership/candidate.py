@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 from leadership._face import Face, default_node
 from leadership._runtime.candidate import CandidateDriver
 from leadership._runtime.engine import Engine
-from leadership._runtime.jobs import check_callback, inside
+from leadership._runtime.jobs import check_callback, is_inside
 from leadership._runtime.settings import CandidateSettings
 from leadership.checks import check_metadata, check_name, check_number, check_timeout
 from leadership.errors import ConfigError
@@ -193,7 +193,7 @@ class Candidate(Face[CandidateDriver]):
         driver = self._driver
         if driver is None:
             return True
-        if driver in inside.get():
+        if is_inside(driver):
             return False
         return driver.engine.wait(self._changed, settled.is_set, driver.patience if timeout is None else timeout)
 

@@ -187,6 +187,33 @@ def test_a_loop_that_is_gone_does_not_block_the_candidate() -> None:
         asyncio.run(returns())
 
 
+def test_a_task_beside_a_callback_may_wait() -> None:
+    """
+    A task that a coroutine callback has started is not inside it: its `stop()` waits, and answers when it is settled.
+    """
+    settled: list[bool] = []
+
+    async def main() -> None:
+        candidate = AsyncCandidate("memory://", "beside", ttl=2.0, log=False)
+        tasks: list[asyncio.Task[None]] = []
+
+        async def stops() -> None:
+            await asyncio.sleep(0.1)
+            settled.append(await candidate.stop())
+
+        @candidate.on_elected
+        async def lead(term: AsyncTerm) -> None:
+            tasks.append(asyncio.create_task(stops()))
+
+        await candidate.start()
+        assert await candidate.wait_elected(5.0) is not None
+        await asyncio.sleep(0.05)
+        await tasks[0]
+
+    asyncio.run(main())
+    assert [True] == settled
+
+
 def test_handlers_of_the_host_are_put_back() -> None:
     """
     After an asyncio `run()` the host's own signal handlers are in place again.
@@ -256,12 +283,20 @@ def test_a_candidate_with_its_own_store_leaks_none(tmp_path: Path) -> None:
     def descriptors() -> int:
         return len(os.listdir("/proc/self/fd"))
 
+    def own(number: int) -> Candidate:
+        candidate = Candidate(f"sqlite:///{tmp_path / 'own.db'}", f"own-{number}", ttl=1.0, cool_down=0.0, log=False)
+
+        @candidate.on_elected
+        def lead(term: Term) -> None:
+            candidate.stop()
+
+        return candidate
+
     before, threads = None, 0
     for number in range(6):
-        candidate = Candidate(f"sqlite:///{tmp_path / 'own.db'}", f"own-{number}", ttl=1.0, cool_down=0.0, log=False)
-        candidate.on_elected(lambda term, candidate=candidate: candidate.stop())
+        candidate = own(number)
         candidate.start()
-        assert until(lambda candidate=candidate: candidate.history and candidate.state == "idle")
+        assert until(lambda: candidate.history and candidate.state == "idle")  # noqa: B023 - it is called at once
         assert until(lambda: not any("sqlite" in thread.name.lower() for thread in threading.enumerate()))
         if before is None:
             before, threads = descriptors(), threading.active_count()

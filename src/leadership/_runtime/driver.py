@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from leadership._runtime.changed import Changed
-from leadership._runtime.jobs import Job, inside
+from leadership._runtime.jobs import Job, is_inside
 from leadership.errors import IllegalTransition, LeadershipError
 from leadership.fsm.event import Event, Step
 from leadership.fsm.machine import Machine
@@ -156,7 +156,7 @@ class Driver(Generic[C]):
         """
         Wait until it is idle. From inside a callback of its own: answer at once. Any other thread.
         """
-        if self in inside.get():
+        if is_inside(self):
             return self.is_idle
         return self.engine.wait(self.changed, lambda: self.is_idle, timeout)
 

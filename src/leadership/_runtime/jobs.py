@@ -19,10 +19,29 @@ from leadership.errors import ConfigError
 if TYPE_CHECKING:
     from leadership._runtime.engine import Engine
 
-inside: contextvars.ContextVar[tuple[object, ...]] = contextvars.ContextVar("leadership_inside", default=())
+_inside: contextvars.ContextVar[tuple[tuple[object, asyncio.Task[Any] | None], ...]] = contextvars.ContextVar(
+    "leadership_inside", default=()
+)
 """
-The drivers whose callbacks the present thread or task is running.
+The drivers whose callbacks are being run, and the task that runs each; None for a thread.
 """
+
+
+def is_inside(driver: object) -> bool:
+    """
+    Whether the caller is a callback of this driver, or a thread that it started: who waits here waits for itself.
+
+    A task that a coroutine callback has started beside itself is not: it may wait.
+    """
+    known = _inside.get()
+    if not known:
+        return False
+    try:
+        present = asyncio.current_task()
+    except RuntimeError:  # no loop runs here
+        present = None
+    return any(one is driver and (task is None or present is None or present is task) for one, task in known)
+
 
 Done = Callable[["Job", BaseException | None], None]
 
@@ -59,7 +78,7 @@ class Job:
         """
 
         def run() -> None:
-            inside.set((*inside.get(), self.driver))
+            _inside.set((*_inside.get(), (self.driver, None)))
             result = self.fn(*self.args)
             if inspect.iscoroutine(result):
                 result.close()
@@ -79,7 +98,7 @@ class Job:
         assert self.loop is not None  # noqa: S101 - for the type checker: the caller has looked
 
         async def run() -> None:
-            inside.set((*inside.get(), self.driver))
+            _inside.set((*_inside.get(), (self.driver, asyncio.current_task())))
             await self.fn(*self.args)
 
         def ended(task: asyncio.Task[None]) -> None:

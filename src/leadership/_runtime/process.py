@@ -20,7 +20,7 @@ from leadership._runtime.changed import Changed
 from leadership._runtime.driver import Driver
 from leadership._runtime.engine import Engine
 from leadership._runtime.exit import ExitJobs
-from leadership._runtime.jobs import Job, inside
+from leadership._runtime.jobs import Job, is_inside
 from leadership.errors import ConfigError
 from leadership.observers.log import log_event
 from leadership.store import Store
@@ -117,7 +117,7 @@ class ThreadEngine(Engine):
         users = [driver for driver in tuple(self.drivers) if driver.store is store]
         for driver in users:
             driver.request_stop()
-        if any(driver in inside.get() for driver in users):  # who calls is what would be waited for
+        if any(is_inside(driver) for driver in users):  # who calls is what would be waited for
             self.post(self._close_when_idle, store, users, self.now() + max(driver.patience for driver in users))
             return
         for driver in users:
