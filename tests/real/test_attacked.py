@@ -5,6 +5,7 @@ What an attack on the library found, each told as a test.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -346,3 +347,28 @@ def test_absurd_times_are_typed_errors_or_work() -> None:
         assert candidate.wait_elected(5.0) is not None
         assert candidate.stop()
         assert signal.getsignal(signal.SIGTERM) is not None
+
+
+@pytest.mark.parametrize("stderr", ["stalled", "closed"])
+def test_a_command_whose_stderr_nobody_reads(tmp_path: Path, stderr: str) -> None:
+    """
+    A terminal that is halted, or a stderr that is closed, stalls neither the lease nor CMD of `leadership run`.
+    """
+    out = tmp_path / "out"
+    job = f"echo started >> {out}; sleep 2; echo finished >> {out}"
+    command = ["-m", "leadership", "run", "stalled", "--store", f"sqlite:///{tmp_path / 's.db'}", "--ttl", "1"]
+    words = [sys.executable, *command, "--", "sh", "-c", job]
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writable, b"x" * 65536)
+    os.set_blocking(writable, True)
+    script = " ".join(f"'{word}'" for word in words)
+    if stderr == "closed":
+        words = ["sh", "-c", f"exec {script} 2>&-"]
+    with subprocess.Popen(words, stderr=writable if stderr == "stalled" else None) as process:
+        assert 0 == process.wait(15.0)
+    os.close(readable)
+    os.close(writable)
+    assert ["started", "finished"] == out.read_text().split()

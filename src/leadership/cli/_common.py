@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import queue
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Generator, Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -34,14 +36,54 @@ class Exit(IntEnum):
     """The store refuses: credentials, permission, foreign data (EX_NOPERM)."""
 
 
+_lines: queue.Queue[str] | None = None
+"""Where `say` puts its lines while nobody may wait for stderr."""
+
+
 def say(message: str) -> None:
     """
     One line on stderr.
     """
-    with contextlib.suppress(OSError):  # whoever listened has gone, and what has to be done must be done all the same
+    line = f"leadership: {' '.join(message.split())}\n"
+    if _lines is None:
+        _write(line)
+        return
+    with contextlib.suppress(queue.Full):  # a reader that has stalled has missed more than this already
+        _lines.put_nowait(line)
+
+
+def _write(line: str) -> None:
+    # ValueError and AttributeError: stderr was closed, or there is none. Whoever listened has gone, and what has to be
+    # done must be done all the same.
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         # In one write, so that the lines of several threads and processes do not run into each other.
-        sys.stderr.write(f"leadership: {' '.join(message.split())}\n")
+        sys.stderr.write(line)
         sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def without_waiting_for_stderr() -> Generator[None]:
+    """
+    Within it `say` never waits: a terminal that is halted, or a log reader that hangs, must not stall a lease.
+    """
+    global _lines  # noqa: PLW0603 - one stderr a process
+    lines: queue.Queue[str] = queue.Queue(1000)
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.is_set() or not lines.empty():
+            with contextlib.suppress(queue.Empty):
+                _write(lines.get(timeout=0.1))
+
+    thread = threading.Thread(target=write, name="leadership-stderr", daemon=True)
+    thread.start()
+    _lines = lines
+    try:
+        yield
+    finally:
+        _lines = None
+        over.set()
+        thread.join(0.5)
 
 
 def put(text: str) -> None:

@@ -35,7 +35,7 @@ from leadership import (
 )
 from leadership.cli._audit import spoken
 from leadership.cli._command import check_command, check_proc, why_refused
-from leadership.cli._common import Exit, say
+from leadership.cli._common import Exit, say, without_waiting_for_stderr
 from leadership.cli._job import NOT_EXECUTABLE, End, Job, adopt_orphans, reap
 from leadership.cli._store import reach
 
@@ -83,7 +83,7 @@ def main(args: argparse.Namespace) -> int:
     status = check_command(args.command)
     if status is not None:
         return status
-    with reach(args.store) as store, spoken(args.audit) as observers:
+    with without_waiting_for_stderr(), reach(args.store) as store, spoken(args.audit) as observers:
         candidate = Candidate(
             store,
             args.election,
