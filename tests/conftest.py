@@ -6,5 +6,8 @@ from __future__ import annotations
 
 import signal
 
-# Under nohup, and under some CI runners, SIGHUP is ignored, and children inherit that: their tests send it.
+# Under nohup, in the background of a shell and under some CI runners these are ignored, and children inherit that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
