@@ -24,10 +24,12 @@ Times `at` and `since` are RFC 3339, UTC, for people; `monotonic` is for arithme
 from __future__ import annotations
 
 import functools
+import json
 import os
 import platform
 import socket
 from importlib.metadata import PackageNotFoundError, version
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, Final
 
 from leadership.fsm import CANDIDATE, FOLLOWER
@@ -87,7 +89,7 @@ class AuditLines:
         """
         try:
             self._preface(record)
-            self._file.line({"v": SCHEMA, "kind": "transition", **record.as_dict()})
+            self._file.line(f'"v":{SCHEMA},"kind":"transition",{_members(record)}')
         except Exception as error:
             self._lost += 1
             self._first_lost = self._first_lost or record
@@ -130,7 +132,33 @@ class AuditLines:
 
     def _line(self, kind: str, before: Transition, fields: dict[str, Any]) -> None:
         at = before.at.isoformat()
-        self._file.line({"v": SCHEMA, "kind": kind, "at": at, "boot": before.boot, **fields})
+        fields = {"v": SCHEMA, "kind": kind, "at": at, "boot": before.boot, **fields}
+        self._file.line(json.dumps(fields, separators=(",", ":"), default=str)[1:-1])
+
+
+def _members(r: Transition) -> str:
+    """
+    What `json.dumps(r.as_dict())` puts between the braces, in less than half the time.
+
+    Words of the tables, names made of hex digits, and numbers need no escapes.
+    """
+    return (
+        f'"seq":{r.seq},"at":"{r.at.isoformat()}","monotonic":{r.monotonic!r},"machine":"{r.machine}",'
+        f'"election":{_quoted(r.election)},"node":{_quoted(r.node)},"boot":"{r.boot}","incarnation":"{r.incarnation}",'
+        f'"trigger":"{r.trigger}","source":"{r.source}","dest":"{r.dest}","guard":{_text(r.guard)},'
+        f'"disposition":"{r.disposition}","cause":{_text(r.cause)},"reason":{_text(r.reason)},'
+        f'"error":{_text(r.error)},"term":{_text(r.term)},"token":{_number(r.token)},"attempt":{r.attempt},'
+        f'"revision":{_number(r.revision)},"lease_deadline":{_number(r.lease_deadline)},'
+        f'"duration":{r.duration!r},"renewals":{r.renewals}'
+    )
+
+
+def _text(value: str | None) -> str:
+    return "null" if value is None else _quoted(value)
+
+
+def _number(value: float | None) -> str:
+    return "null" if value is None else repr(value)
 
 
 @functools.cache
