@@ -344,4 +344,5 @@ async def _play(suite: S, body: Callable[[S, Stage], Awaitable[None]]) -> None:
         raise
     finally:
         await stage.close()
+    await asyncio.sleep(0)  # what was left to the loop last has its turn
     demand(not faults, "nothing that a store leaves to the event loop raises", faults)
