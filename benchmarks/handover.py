@@ -28,7 +28,7 @@ FLOOR = "bare commit, datagram, commit"
 @contextlib.contextmanager
 def workers(path: str, count: int) -> Generator[tuple[list[Worker], Told], None, None]:
     told: Told = Queue()
-    made = [Worker(path, told) for _ in range(count)]
+    made = [Worker(f"sqlite:///{path}", told) for _ in range(count)]
     try:
         for worker in made:
             worker.wait_ready()
@@ -74,7 +74,7 @@ def deaths(folder: str, bare: Floor, rounds: int) -> None:
             leader, elected = hear(told, "elected", above=elected["token"])["elected"]
             samples.append(1e3 * (elected["at"] - killed))
             made[-1].send("stand", election="e")  # the spare one
-            made.append(Worker(path, told))
+            made.append(Worker(f"sqlite:///{path}", told))
             made[-1].wait_ready()
     what = "kill -9 → next elected, 3 candidates in 3 processes"
     row(what, "ms", samples, goal=50, ratio=ratio(samples, floors, FLOOR), tail=True)

@@ -67,7 +67,7 @@ class _CountingStore(MemoryStore):
         return dict(await super().read(elections))
 
 
-def _rss() -> float:
+def rss() -> float:
     """
     Resident memory, MB.
     """
@@ -75,7 +75,7 @@ def _rss() -> float:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
 
 
-def _lead(store: Store, numbers: range) -> float:
+def lead(store: Store, numbers: range) -> float:
     """
     Seconds until all of them are led.
     """
@@ -96,13 +96,13 @@ def measure(scheme: str, folder: str, count: int, seconds: float) -> dict[str, f
     """
     store = _CountingStore() if scheme == "memory" else connect(f"sqlite:///{folder}/many.db")
     assert isinstance(store, _CountingStore | SqliteStore)  # noqa: S101 - they count
-    _lead(store, range(1))
+    lead(store, range(1))
     time.sleep(0.5)
-    memory = _rss()
-    took = _lead(store, range(1, count))
+    memory = rss()
+    took = lead(store, range(1, count))
     print("idle", flush=True)
     time.sleep(0.5)
-    added, operations = _rss() - memory, store.operations
+    added, operations = rss() - memory, store.operations
     wall, cpu = time.perf_counter(), time.process_time()
     time.sleep(seconds)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall

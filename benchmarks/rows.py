@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -20,7 +20,7 @@ def row(
     ratio: tuple[float, str] | None = None,
     tail: bool = False,
     n: int | None = None,
-    **more: float,
+    more: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """
     Tell a figure: the median of its samples.
@@ -36,14 +36,15 @@ def row(
         more: Parts of the figure, in the same unit.
     """
     value = statistics.median(samples)
+    parts = dict(more or {})
     if tail:
-        more = {"p99": percentile(samples, 0.99), "max": max(samples), **more}
+        parts = {"p99": percentile(samples, 0.99), "max": max(samples), **parts}
     told = {
         "what": what,
         "value": value,
         "unit": unit,
         "n": len(samples) if n is None else n,
-        "more": more,
+        "more": parts,
         "ratio": None if ratio is None else {"value": ratio[0], "to": ratio[1]},
         "goal": goal,
         "passed": None if goal is None else value <= goal,

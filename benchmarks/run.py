@@ -26,6 +26,7 @@ ROOT = Path(__file__).parent.parent
 PARTS = {
     "cost": "Engine: CPU time of the threads, medians of interleaved rounds",
     "many": "Elections in one process, all led by it, no callbacks, TTL 15 s",
+    "audit": "Audits judged: medians",
     "handover": "SQLite, real processes: medians; p99, max",
 }
 
@@ -42,11 +43,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def rows(part: str, *, quick: bool) -> Iterator[dict[str, Any]]:
+def rows(part: str, *arguments: str, quick: bool) -> Iterator[dict[str, Any]]:
     """
     The rows of one part, as its process tells them. Raises CalledProcessError if it fails.
     """
-    command = [sys.executable, "-m", f"benchmarks.{part}", *(["--quick"] if quick else [])]
+    command = [sys.executable, "-m", f"benchmarks.{part}", *arguments, *(["--quick"] if quick else [])]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8") as process:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         for line in process.stdout:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import sqlite3
@@ -32,13 +33,18 @@ PATIENCE = 20.0
 
 class ElectionProcess:
     """
-    A process with some candidates in one election on the SQLite file at `path`.
+    A process with some candidates in one election at the store of a URL, or in the SQLite file at a path.
+
+    Nobody looks at `is_leader` when `samples` is False: looking costs a part of a core.
     """
 
-    def __init__(self, path: Path, name: str, *, ttl: float = 1.0, candidates: int = 1) -> None:
+    def __init__(
+        self, place: Path | str, name: str, *, ttl: float = 1.0, candidates: int = 1, samples: bool = True
+    ) -> None:
         self.name = name
+        url = place if isinstance(place, str) else f"sqlite:///{place}"
         self.process = subprocess.Popen(
-            [sys.executable, __file__, str(path), name, str(ttl), str(candidates)],
+            [sys.executable, __file__, url, name, str(ttl), str(candidates), "samples" * samples],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -122,15 +128,18 @@ class ElectionProcess:
 
 
 @contextlib.contextmanager
-def processes(path: Path, *names: str, ttl: float = 1.0, candidates: int = 1) -> Iterator[list[ElectionProcess]]:
+def processes(
+    place: Path | str, *names: str, ttl: float = 1.0, candidates: int = 1, samples: bool = True
+) -> Iterator[list[ElectionProcess]]:
     """
     Some processes, ready to stand, and gone at the end.
     """
-    started = [ElectionProcess(path, name, ttl=ttl, candidates=candidates) for name in names]
+    started = [ElectionProcess(place, name, ttl=ttl, candidates=candidates, samples=samples) for name in names]
     try:
         for one in started:
             one.wait("ready")
         yield started
+        assert [] == [told for one in started for told in one.poll() if told["what"] == "fault"]
     finally:
         for one in started:
             one.close()
@@ -217,8 +226,18 @@ class Sampler(threading.Thread):
             time.sleep(SAMPLE)
 
 
-def make(path: str, name: str, ttl: float, count: int) -> list[Candidate]:
-    store = connect(f"sqlite:///{path}")
+class Faults(logging.Handler):
+    """
+    Tells of what the engine should never meet.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "engine_fault" in record.getMessage():
+            say("fault", text=record.getMessage())
+
+
+def make(url: str, name: str, ttl: float, count: int) -> list[Candidate]:
+    store = connect(url)
     made = []
     for number in range(count):
         candidate = Candidate(store, ELECTION, node=f"{name}-{number}", ttl=ttl, cool_down=0.0, log=False)
@@ -263,9 +282,11 @@ def fork(candidates: list[Candidate]) -> dict[str, Any]:
 
 
 def main() -> None:
-    path, name, ttl, count = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
-    candidates = make(path, name, ttl, count)
-    Sampler(candidates).start()
+    url, name, ttl, count = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
+    logging.getLogger("leadership").addHandler(Faults())
+    candidates = make(url, name, ttl, count)
+    if sys.argv[5]:
+        Sampler(candidates).start()
     say("ready")
     for line in sys.stdin:
         command, _, argument = line.strip().partition(" ")
@@ -282,9 +303,9 @@ def main() -> None:
             case "resign":
                 leading = [candidate for candidate in candidates if candidate.is_leader]
                 say("resigning", node=leading[0].node if leading else None)
-                say("answer", to=asked, settled=[candidate.resign("drill", cool_down=0.05) for candidate in leading])
+                say("answer", to=asked, settled=[candidate.resign(cool_down=0.05) for candidate in leading])
             case "transaction":  # and then stand still inside it
-                connection = sqlite3.connect(path, isolation_level=None)
+                connection = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
                 connection.execute("BEGIN IMMEDIATE")
                 say("inside")
                 os.kill(os.getpid(), signal.SIGSTOP)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from leadership.fsm.record import Transition
+from leadership.fsm.record import Renewal, Transition
 
 _LIFE = (
     ("idle", "start", "campaigning"),
@@ -48,6 +48,8 @@ def a_record(**changes: Any) -> Transition:
         "lease_deadline": 27.5,
         "duration": 0.25,
         "renewals": 0,
+        "trace_id": None,
+        "span_id": None,
     }
     assert fields.keys() >= changes.keys()
     return Transition(**(fields | changes))
@@ -69,3 +71,24 @@ def some_records(number: int, **changes: Any) -> list[Transition]:
     The beginning of such a life.
     """
     return list(itertools.islice(a_life(**changes), number))
+
+
+def a_renewal(**changes: Any) -> Renewal:
+    """
+    A renewal of the leader of `a_record` that was acknowledged, with changes.
+    """
+    fields: dict[str, Any] = {
+        "election": "service/leader",
+        "node": "underwood",
+        "boot": "boot-1",
+        "incarnation": "incarnation-1",
+        "at": datetime(2026, 1, 2, 3, 4, 9, tzinfo=UTC),
+        "monotonic": 17.5,
+        "token": 3,
+        "latency": 0.25,
+        "headroom": 10.0,
+        "lease_deadline": 30.75,
+        "error": None,
+    }
+    assert fields.keys() >= changes.keys()
+    return Renewal(**(fields | changes))

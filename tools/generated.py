@@ -6,8 +6,11 @@ A mark says what belongs between it and `<!-- end generated -->`:
 * `<!-- generated: mermaid candidate -->`, `<!-- generated: mermaid follower compact -->`: a machine, drawn;
 * `<!-- generated: table follower -->`, `<!-- generated: guards follower -->`: its table, and what its guards ask;
 * `<!-- generated: help run -->`: what a subcommand says to `--help`;
+* `<!-- generated: kinds audit -->`: the kinds of findings of `leadership audit verify`;
 * `<!-- generated: api leadership.Candidate -->`: a public name, from its signature and docstrings;
-* `<!-- generated: fields leadership.Transition -->`: the fields of a record.
+* `<!-- generated: fields leadership.Transition -->`: the fields of a record;
+* `<!-- generated: metrics all -->`: each metric, as Prometheus and OpenTelemetry know it;
+* `<!-- generated: mutants table -->`: what became of each mutant when all were run last; `figures`, `survivors`.
 
 Run by `make pictures`; tests/unit/test_diagram.py fails when a block is not what this would write.
 """
@@ -26,8 +29,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from mutants import page as mutants
+
+from leadership.audit import KINDS as FINDINGS
 from leadership.cli._parser import parse
 from leadership.diagram import KINDS, draw, table_markdown
+from leadership.observers._measures import METRICS
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(
@@ -76,6 +83,17 @@ def guards(kind: str) -> str:
     asked = {row.guard_name: inspect.getdoc(row.guard) for row in KINDS[kind].table if row.guard is not None}
     lines = (f"| {name} | {' '.join(str(text).split())} |" for name, text in asked.items())
     return "\n".join(["", "| guard | holds when |", "|---|---|", *lines, "", ""])
+
+
+# -- audits -----------------------------------------------------------------------------------------------------
+
+
+def kinds(_of: str) -> str:
+    """
+    The kinds of findings of `leadership audit verify`.
+    """
+    lines = (f"| `{kind}` | {what} |" for kind, what in FINDINGS.items())
+    return "\n".join(["", "| kind | what it says |", "|---|---|", *lines, "", ""])
 
 
 # -- the command ------------------------------------------------------------------------------------------------
@@ -131,6 +149,19 @@ def fields(of: str) -> str:
     told = ((name, type_.replace(" | ", "` or `"), said) for name, type_, said in _fields(definition))
     rows = (f"| `{name}` | `{type_}` | {said} |".replace(" |  |", " | |") for name, type_, said in told)
     return "\n".join(["", "| key | type | what it says |", "|---|---|---|", *rows, "", ""])
+
+
+def metrics(_of: str) -> str:
+    """
+    The metrics, as a table.
+    """
+    rows: list[str] = []
+    for metric in METRICS:
+        unit = metric.unit or f"{{{metric.counted}}}"
+        labels = ", ".join(f"`{label}`" for label in metric.labels) or "none"
+        rows.append(f"| `{metric.family}` | `{metric.name}` | {metric.kind} | `{unit}` | {labels} | {metric.about} |")
+    head = ["", "| Prometheus | OpenTelemetry | kind | unit | labels | what it says |", "|---|---|---|---|---|---|"]
+    return "\n".join([*head, *rows, "", ""])
 
 
 def _find(name: str) -> tuple[type, Any]:
@@ -297,8 +328,11 @@ WRITERS: Final[Mapping[str, Callable[[str], str]]] = {
     "table": table,
     "guards": guards,
     "help": usage,
+    "kinds": kinds,
     "api": api,
     "fields": fields,
+    "metrics": metrics,
+    "mutants": mutants.write,
 }
 
 if __name__ == "__main__":

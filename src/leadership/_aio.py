@@ -235,7 +235,7 @@ class AsyncFace(Generic[A]):
         driver = face._driver  # noqa: SLF001 - one library
         if driver is None:
             return True
-        face._request_stop(driver, reason)  # noqa: SLF001 - one library
+        face._request_stop(driver, reason, publish=reason is not None)  # noqa: SLF001 - one library
         if is_inside(driver):
             return False
         limit = driver.patience if timeout is None else timeout

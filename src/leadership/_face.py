@@ -21,12 +21,12 @@ from leadership._runtime.driver import Driver, Subscriptions
 from leadership._runtime.engine import Engine
 from leadership._runtime.jobs import check_callback, is_inside
 from leadership._runtime.process import engine_for
+from leadership._runtime.renewals import listener
 from leadership.checks import check_timeout
 from leadership.connect import connect
 from leadership.diagram import draw
 from leadership.errors import ConfigError
 from leadership.fsm.record import Transition
-from leadership.observers.audit import AuditLog
 from leadership.observers.history import History
 from leadership.store import Store
 from leadership.term import Leader
@@ -84,9 +84,7 @@ class Face(Generic[D]):
         if not isinstance(observers, Iterable):
             msg = f"observers must be a list of functions of (transition), not {observers!r}"
             raise ConfigError(msg)
-        self._subscriptions = Subscriptions(tuple(observers))
-        for observer in self._subscriptions.observers:
-            check_callback("an observer", observer, ("transition",), coroutines=False)
+        self._subscriptions = Subscriptions(tuple(listener(observer) for observer in observers))
         self._history = History()
         self._changed = Changed()
         self._starting = threading.RLock()  # a signal handler may come in between
@@ -154,7 +152,7 @@ class Face(Generic[D]):
         driver = self._driver
         if driver is None:
             return True
-        self._request_stop(driver, reason)
+        self._request_stop(driver, reason, publish=reason is not None)
         if is_inside(driver):
             driver.close_when_idle = self._url is not None
             return False
@@ -165,7 +163,7 @@ class Face(Generic[D]):
                 self._store.close()
         return settled
 
-    def _request_stop(self, driver: D, reason: str | None) -> None:  # noqa: ARG002 - a candidate passes it on
+    def _request_stop(self, driver: D, reason: str | None, *, publish: bool = False) -> None:  # noqa: ARG002 - a candidate's
         driver.request_stop()
 
     def _settled(self, driver: D, timeout: float | None) -> bool:
@@ -358,18 +356,16 @@ class Face(Generic[D]):
         """
         Have an observer told each transition. Returns how to end it.
         """
-        check_callback("an observer", observer, ("transition",), coroutines=False)
+        told = listener(observer)
         with self._subscribing:
-            self._subscriptions.observers = (*self._subscriptions.observers, observer)
-        if isinstance(observer, AuditLog) and self._driver is not None:
-            self._driver.describe(observer)
+            self._subscriptions.observers = (*self._subscriptions.observers, told)
+        if told.audit is not None and self._driver is not None:
+            self._driver.describe(told.audit)
 
         def unsubscribe() -> None:
             with self._subscribing:
-                left = list(self._subscriptions.observers)
-                if observer in left:
-                    left.remove(observer)
-                    self._subscriptions.observers = tuple(left)
+                left = [other for other in self._subscriptions.observers if other is not told]
+                self._subscriptions.observers = tuple(left)
 
         return unsubscribe
 

@@ -17,7 +17,7 @@ from leadership._runtime.candidate import CandidateDriver
 from leadership._runtime.engine import Engine
 from leadership._runtime.jobs import check_callback, is_inside
 from leadership._runtime.settings import CandidateSettings
-from leadership.checks import check_metadata, check_name, check_number, check_timeout
+from leadership.checks import check_metadata, check_name, check_number, check_reason, check_timeout
 from leadership.errors import ConfigError
 from leadership.fsm.backoff import Backoff
 from leadership.fsm.record import Transition
@@ -160,8 +160,8 @@ class Candidate(Face[CandidateDriver]):
 
     # -- life ---------------------------------------------------------------------------------------------------
 
-    def _request_stop(self, driver: CandidateDriver, reason: str | None) -> None:
-        driver.request_stop(reason)
+    def _request_stop(self, driver: CandidateDriver, reason: str | None, *, publish: bool = False) -> None:
+        driver.request_stop(reason, publish=publish)
 
     def resign(
         self,
@@ -175,7 +175,8 @@ class Candidate(Face[CandidateDriver]):
         Step down, or withdraw when it does not lead, and stand again after a cool-down.
 
         Args:
-            reason: The operator's words; they go to the log, the audit and `Term.reason`.
+            reason: The operator's words, at most 1 KiB on one line; they go to the log, the audit, `Term.reason`, and
+                through the store to all who follow.
             rejoin: False to leave the contest: `stop` with a reason.
             cool_down: Seconds to stay out, in which it still follows; None for the candidate's own.
             timeout: Seconds to wait until the entry is released; None for its grace and TTL.
@@ -201,9 +202,7 @@ class Candidate(Face[CandidateDriver]):
         """
         Check the arguments and ask; what is returned is set when it is settled. None: it is a stop that is wanted.
         """
-        if reason is not None and not isinstance(reason, str):
-            msg = f"reason must be text, not {reason!r}"
-            raise ConfigError(msg)
+        check_reason(reason)
         pause = None if cool_down is None else check_number("cool_down", cool_down, least=0.0)
         if not rejoin:
             return None

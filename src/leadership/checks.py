@@ -17,6 +17,21 @@ MOST_METADATA = 4096
 Bytes of metadata, as JSON.
 """
 
+MOST_REASON = 1024
+"""
+Bytes of the operator's words on a resignation.
+"""
+
+_RESET = "token_reset"
+"""
+What the record of an election says by itself.
+"""
+_UNSEEN = frozenset(("Cf", "Zl", "Zp", "Zs"))
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""
+Characters that turn the order in which a terminal shows what stands behind them.
+"""
+
 
 def check_name(what: str, name: object) -> str:
     """
@@ -87,6 +102,38 @@ def check_timeout(timeout: object) -> float | None:
         msg = f"timeout must be a number of seconds or None, not {timeout!r}"
         raise ConfigError(msg)
     return min(max(0.0, timeout), threading.TIMEOUT_MAX)
+
+
+def check_reason(reason: object) -> str | None:
+    """
+    Refuse a reason that could not be recorded and shown on one line.
+
+    Raises:
+        ConfigError: It is not text, shows nothing, has a control character, is too long, or means something else.
+    """
+    if reason is None:
+        return None
+    if not isinstance(reason, str):
+        msg = f"reason must be text, not {reason!r}"
+        raise ConfigError(msg)
+    kinds = {unicodedata.category(character) for character in reason}
+    if not reason.strip() or kinds <= _UNSEEN:
+        msg = f"reason must say something, and it is {reason!r}: leave it out, or say why"
+        raise ConfigError(msg)
+    if not kinds.isdisjoint(("Cc", "Cs", "Zl", "Zp")):
+        msg = f"reason {reason!r} has a control character, a line break or a lone surrogate: say it on one line"
+        raise ConfigError(msg)
+    if not _TURNS.isdisjoint(reason):
+        msg = f"reason {reason!r} has a character that turns the order of what is read: leave it out"
+        raise ConfigError(msg)
+    if reason.strip() == _RESET:
+        msg = f"reason {reason!r} is what the record of an election says when the store has lost its data: use words"
+        raise ConfigError(msg)
+    size = len(reason.encode())
+    if size > MOST_REASON:
+        msg = f"reason has {size} bytes, and at most {MOST_REASON} are kept: shorten it, or name a ticket"
+        raise ConfigError(msg)
+    return reason
 
 
 def check_metadata(metadata: object) -> Mapping[str, Any] | None:

@@ -5,9 +5,10 @@ From a URL to a store.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from leadership.errors import ConfigError
 from leadership.store import Store
@@ -25,7 +26,31 @@ def _sqlite() -> type[Store]:
     return SqliteStore
 
 
-_STORES: dict[str, Callable[[], type[Store]]] = {"memory": _memory, "sqlite": _sqlite}
+def _consul() -> type[Store]:
+    from leadership.backends.consul import ConsulStore
+
+    return ConsulStore
+
+
+def _etcd() -> type[Store]:
+    from leadership.backends.etcd import EtcdStore
+
+    return EtcdStore
+
+
+def _zookeeper() -> type[Store]:
+    from leadership.backends.zookeeper import ZooKeeperStore
+
+    return ZooKeeperStore
+
+
+_STORES: dict[str, Callable[[], type[Store]]] = {
+    "memory": _memory,
+    "sqlite": _sqlite,
+    "consul": _consul,
+    "etcd": _etcd,
+    "zookeeper": _zookeeper,
+}
 
 
 def connect(url: str, **options: Any) -> Store:
@@ -33,7 +58,8 @@ def connect(url: str, **options: Any) -> Store:
     Make a store from its URL. Checks the arguments; does no network I/O.
 
     Args:
-        url: `memory://`, `memory://name`, `sqlite:///relative.db` or `sqlite:////absolute.db`.
+        url: `memory://`, `memory://name`, `sqlite:///relative.db`, `sqlite:////absolute.db`, and for many machines
+            `consul://`, `etcd://` or `zookeeper://` with `[user:password@]host[:port][,host[:port]...][/path]`.
             Options may stand in its query too.
         options: The store's own options.
 
@@ -47,7 +73,7 @@ def connect(url: str, **options: Any) -> Store:
     load = _STORES.get(scheme)
     if not separator or load is None:
         known = ", ".join(f"{name}://" for name in _STORES)
-        msg = f"{url!r} is no URL of a known store: it must begin with one of {known}"
+        msg = f"{without_secrets(url)!r} is no URL of a known store: it must begin with one of {known}"
         raise ConfigError(msg)
     address, _, query = rest.partition("?")
     given: dict[str, Any] = {}
@@ -61,6 +87,15 @@ def connect(url: str, **options: Any) -> Store:
     for name in given:
         if name not in known_options:
             known = ", ".join(sorted(known_options)) or "none"
-            msg = f"{scheme}:// has no option {name!r}; it has: {known}"
+            shown = repr(name) if name.isidentifier() else "of that name (a ? in a password is written %3F)"
+            msg = f"{scheme}:// has no option {shown}; it has: {known}"
             raise ConfigError(msg)
-    return store.from_address(unquote(address), **given)
+    return store.from_address(address, **given)
+
+
+def without_secrets(url: str) -> str:
+    """
+    A URL as it can be shown, whether it is a good one or not.
+    """
+    url = re.sub(r"^((?:[\w+.-]*:)?/+|).*@", r"\1***@", url, flags=re.DOTALL)
+    return re.sub(r"(?i)\b(password|token)=[^&]*", r"\1=***", url)

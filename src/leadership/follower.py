@@ -36,6 +36,11 @@ class FollowerStatus:
     leader: str | None
     token: int | None
     is_stale: bool
+    reason: str | None
+    """
+    Why the last term ended that was followed: the words of who asked for it. None: nobody said, or none has ended since
+    the start.
+    """
     last_error: str | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -157,6 +162,7 @@ class Follower(Face[FollowerDriver]):
             leader=None if leader is None else leader.node,
             token=None if leader is None else leader.token,
             is_stale=self.is_stale,
+            reason=None if driver is None else driver.why_ended.reason,
             last_error=None if error is None else f"{type(error).__name__}: {error}",
         )
 

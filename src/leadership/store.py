@@ -92,11 +92,11 @@ class Fact(StrEnum):
     VACANT_OBSERVED = "vacant_observed"
     """Nobody leads: the answer of a first look."""
     KEY_DELETED = "key_deleted"
-    """The entry with `token`, which led, is gone. One that only waited in a queue is nobody's news."""
+    """The entry with `token`, which led, is gone (one that only waited is no news); it was asked to go for `reason`."""
     LEASE_EXPIRED = "lease_expired"
     """The entry with `token` holds nothing any more: its session ended by time or by the holder's proven death."""
     TURN = "turn"
-    """The entry in front of ours (`key`) is gone: asking again may succeed."""
+    """Our entry in a queue (`key`) may lead now, or is gone itself: asking again may succeed."""
     WATCH_CLOSED = "watch_closed"
     """The watch has ended, with `error`; nothing more comes from it."""
     SESSION_LOST = "session_lost"
@@ -289,7 +289,7 @@ class Store(ABC):
     @classmethod
     def from_address(cls, address: str, **options: Any) -> Store:
         """
-        The store of a URL: `address` is what stands behind `://`, without the query.
+        The store of a URL: `address` is what stands behind `://`, without the query, as it stands there.
 
         Raises:
             ConfigError: It cannot be used; the message names the remedy.
@@ -331,14 +331,21 @@ class Store(ABC):
         Tell what happens to an election from now on. Any number of watches of one election share their cost.
 
         A watch begins with the truth as far as it is known (`LEADER_OBSERVED` or `VACANT_OBSERVED`, later when it has
-        to be read first), and ends with `WATCH_CLOSED` if it breaks.
+        to be read first), and ends with `WATCH_CLOSED` if it breaks. It tells why a term ended that was asked to
+        resign: by RESIGN_REQUESTED before the end, or by the end's `reason` where it tells the two as one.
         """
 
     @abstractmethod
     async def request_resign(self, election: str, token: int, reason: str | None) -> Reply:
         """
-        Ask the leader of a term to resign. Refused: that term is over, or nobody leads.
+        Ask the leader of a term to resign, or let it tell all who watch why it does. Refused: the term is over.
         """
+
+    async def about(self) -> str:
+        """
+        The server and its version, in a few words; raises as `read` does.
+        """
+        return self.url
 
     @abstractmethod
     async def aclose(self) -> None:

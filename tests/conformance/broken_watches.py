@@ -197,6 +197,44 @@ class AsksInSpiteOfItself(MemoryServer):
         return reply
 
 
+class TellsTheReasonTooLate(MemoryServer):
+    """
+    Why a term ended is told when it has.
+    """
+
+    def _tell(self, election: Any, event: WatchEvent) -> None:
+        late: list[WatchEvent] = self.__dict__.setdefault("late", [])
+        if event.fact is Fact.RESIGN_REQUESTED:
+            late.append(event)
+            return
+        super()._tell(election, replace(event, reason=None))
+        if event.fact is Fact.KEY_DELETED:
+            while late:
+                super()._tell(election, late.pop())
+
+
+class BlamesTheNext(MemoryServer):
+    """
+    The reason of one term is told at the end of every later one.
+    """
+
+    def vacate(self, name: str, fact: Fact) -> None:
+        election = self._election(name)
+        if election.holder is not None:
+            election.request = (election.holder.token, election.request[1])
+        super().vacate(name, fact)
+
+
+class SeesTheLatestOnly(MemoryServer):
+    """
+    What happened between two looks is not told.
+    """
+
+    def _tell(self, election: Any, event: WatchEvent) -> None:
+        if event.fact is Fact.LEADER_OBSERVED:
+            super()._tell(election, event)
+
+
 class TellsOffTheLoop(MemoryServer):
     """
     A watch calls from a thread of the client's.

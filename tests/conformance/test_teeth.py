@@ -102,6 +102,10 @@ TEETH: list[tuple[Part, str, str]] = [
     (watches.RequestOutlivesTheTerm, "test_request_to_resign_reaches_the_watches", "not for the next"),
     (watches.AsksAnyone, "test_request_to_resign_compares_the_token", "refused while nobody leads"),
     (watches.AsksInSpiteOfItself, "test_request_to_resign_compares_the_token", "told to nobody"),
+    (watches.LosesTheReason, "test_watch_tells_why_a_term_ended", "not later than the end"),
+    (watches.TellsTheReasonTooLate, "test_watch_tells_why_a_term_ended", "not later than the end"),
+    (watches.BlamesTheNext, "test_watch_tells_why_a_term_ended", "not later than the end: None"),
+    (watches.SeesTheLatestOnly, "test_reason_outlives_a_quick_successor", "before it tells of the next"),
     (watches.TellsOffTheLoop, "test_watch_begins_with_the_truth", "on the event loop"),
 ]
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from doc_pages import PAGES, ROOT, prose
 
 import leadership
@@ -111,6 +112,15 @@ def test_every_word_of_the_machines_is_described(heading: str, words: list[str])
     assert sorted(words) == sorted(first_column(read("machines.md"), heading))
 
 
+def test_every_alert_is_described() -> None:
+    """
+    The page on metrics says of each alert why it is there and what to do, and of no other.
+    """
+    rules = yaml.safe_load((DOCS / "alerts" / "leadership.rules.yml").read_text(encoding="utf-8"))
+    alerts = [rule["alert"] for group in rules["groups"] for rule in group["rules"]]
+    assert alerts == first_column(read("metrics.md"), "## Alerts")
+
+
 def test_every_fault_is_described() -> None:
     """
     The page on testing has each fault, with the details that it takes.
@@ -125,7 +135,8 @@ def test_every_dependency_is_described() -> None:
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *(package for packages in extras.values() for package in packages)]
+    listed = [*project["dependencies"], *(package for packages in extras.values() for package in packages)]
+    wanted = [package for package in listed if not package.startswith("leadership[")]
     packages = [re.split(r"[><=~!\[; ]", package)[0] for package in wanted]
     page = read("dependencies.md")
     assert sorted(packages) == sorted(re.findall(r"(?m)^\| \[([\w-]+)\]", page))

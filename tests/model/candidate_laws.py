@@ -22,6 +22,7 @@ CLEANING_UP: Final = (S.RESIGNING, S.ERROR)
 REQUIRED_GUARDS: Final[Guards] = {
     (S.IDLE, T.START): ("callbacks_returned",),
     (S.CAMPAIGNING, T.ACQUIRED): ("lease_valid",),
+    (S.CAMPAIGNING, T.KEY_DELETED): ("in_queue",),
     (S.LEADER, T.ACQUIRED): ("same_term",),
     (S.LEADER, T.RENEWED): ("still_valid",),
     (S.LEADER, T.LEASE_EXPIRED): ("lease_valid",),
@@ -44,7 +45,7 @@ FACTS: Final[Mapping[T, tuple[str, ...]]] = {
     T.LEASE_EXPIRED: ("lease_valid",),
     T.SESSION_SUSPENDED: ("demote_on_suspend",),
     T.STORE_ERROR: ("fatal",),
-    T.KEY_DELETED: ("own_key",),
+    T.KEY_DELETED: ("own_key", "in_queue"),
     T.LEADER_OBSERVED: ("newer_other",),
     T.CALLBACK_FAILED: ("resign_on_failure", "stop_on_failure"),
     T.SETTLED: ("retries_left",),
@@ -213,6 +214,21 @@ USES_UP: Final[Mapping[tuple[S, T], str]] = {
 What an event brings to its end: the answer to a claim, a timer that has fired.
 """
 
+
+def is_not_our_turn(m: Moment) -> bool:
+    """
+    Another's entry went, and ours waits in the store's queue: the claim stands as it is.
+    """
+    return (m.source, m.trigger) == (S.CAMPAIGNING, T.KEY_DELETED) and m.facts["in_queue"]
+
+
+def used_up(m: Moment) -> str | None:
+    """
+    What the event has brought to its end.
+    """
+    return None if is_not_our_turn(m) else USES_UP.get((m.source, m.trigger))
+
+
 ONLY: Final[Mapping[E, Callable[[Moment], bool]]] = {
     E.NEW_ATTEMPT: lambda m: m.dest is S.CAMPAIGNING and m.source is not S.CAMPAIGNING,
     E.TRY_ACQUIRE: lambda m: m.dest is S.CAMPAIGNING and m.trigger is not T.CONTENDED and not m.ghost.claim,
@@ -275,7 +291,7 @@ def required_effects(m: Moment) -> Iterator[E]:
     The effects that a step must have: the REQUIRED table, by what has happened.
     """
     if m.dest is m.source:
-        yield from UPKEEP.get((m.source, m.trigger), ())
+        yield from () if is_not_our_turn(m) else UPKEEP.get((m.source, m.trigger), ())
     else:
         yield from on_moving(m)
     if m.trigger is T.CALLBACK_FAILED:

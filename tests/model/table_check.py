@@ -16,12 +16,12 @@ from model.candidate_laws import (
     FACTS,
     ONLY,
     REQUIRED_GUARDS,
-    USES_UP,
     Ghost,
     Moment,
     destination,
     is_illegal,
     required_effects,
+    used_up,
 )
 from model.probing import AnyRow, Facts, Prober, check_form, closure, outcomes
 
@@ -90,7 +90,7 @@ def take(m: Moment, row: AnyRow) -> Ghost:
     cause = CAUSES.get(m.trigger) if m.source is S.LEADER and m.dest is not S.LEADER else None
     assert row.cause is cause, f"{m.where} says {row.cause}, and should say {cause}"
     ghost = m.ghost._replace(stop_wanted=wanted)
-    used = USES_UP.get((m.source, m.trigger))
+    used = used_up(m)
     if used is not None:
         ghost = ghost._replace(**{used: False})
     ghost = apply_effects(m._replace(ghost=ghost), row.effects)

@@ -183,6 +183,7 @@ PLANTED: list[tuple[str, Any, Any, str | None, Change, str]] = [
     ("the cool-down comes too late", S.BACKOFF, T.RESIGN, None, reordered, "cool-down"),
     ("nobody watches the winner", S.CAMPAIGNING, T.CONTENDED, None, passed_over, "must"),
     ("vacancy is slept through", S.CAMPAIGNING, T.KEY_DELETED, None, passed_over, "must"),
+    ("all who wait in a queue ask at once", S.CAMPAIGNING, T.KEY_DELETED, "in_queue", deleted, "asks"),
     ("a failure nobody notes", S.LEADER, T.CALLBACK_FAILED, None, passed_over, "must"),
     ("a wrong reason", S.LEADER, T.KEY_DELETED, "own_key", because(Cause.SUPERSEDED), "should say deleted"),
     ("no reason", S.LEADER, T.STOP, None, because(None), "should say stopped"),

@@ -13,7 +13,7 @@ from model.table_check import check_candidate
 from leadership.fsm import CANDIDATE, FOLLOWER, CandidateContext, FollowerContext
 from leadership.fsm.candidate_table import CANDIDATE_TABLE
 from leadership.fsm.event import Event
-from leadership.fsm.follower_table import FOLLOWER_TABLE
+from leadership.fsm.follower_table import FOLLOWER_TABLE, newer, remember
 from leadership.fsm.states import (
     CandidateEffect,
     CandidateState,
@@ -96,6 +96,16 @@ def test_a_wiped_store_does_not_blind_a_follower() -> None:
     ctx.token = ctx.last_token = 1
     step = FOLLOWER.fire(ctx, Event(FollowerTrigger.LEADER_OBSERVED, now=0.0, token=2))
     assert FollowerEffect.ON_LEADER_CHANGED in step.effects
+
+
+def test_ends_from_before_a_wipe_are_forgotten() -> None:
+    """
+    Entries with high tokens were seen to end, and then the confirmed truth has a low one: what follows it is newer.
+    """
+    ctx = FollowerContext(state=FollowerState.FOLLOWING, token=1, last_token=900, ended=900)
+
+    remember(ctx, Event(FollowerTrigger.LEADER_OBSERVED, now=0.0, token=1, confirmed=True), heeded=True)
+    assert newer(ctx, Event(FollowerTrigger.LEADER_OBSERVED, now=0.0, token=2))
 
 
 def test_a_renewal_after_the_deadline_revives_nothing() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,13 @@ FIGURES = [
             ("operations of the store, idle", 2),
         )
     ),
+    ("the pure model, CPU time", 3.33),
+    *(
+        (f"2,000 records of 10 nodes{chained}, {what}", goal)
+        for chained in ("", ", chained")
+        for what, goal in (("whole command", 3.33), ("memory of all its processes", 200))
+    ),
+    *([("the report of 1,000 transitions opens in Chromium", 3)] if shutil.which("chromium") else []),
     ("resign → next elected, 2 candidates in 2 processes", 5),
     ("resign → next elected, 10 candidates in 5 processes", 5),
     ("resign → next elected, 50 candidates in 10 processes", 5),
@@ -81,4 +89,4 @@ def test_unknown_part_is_refused() -> None:
     """
     done = bench("speed")
     assert 2 == done.returncode
-    assert "there is no part 'speed'; there are: cost, many, handover" in done.stderr
+    assert "there is no part 'speed'; there are: cost, many, audit, handover" in done.stderr

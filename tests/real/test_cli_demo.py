@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,46 @@ def test_demo_names_files_that_can_be_read(done: subprocess.CompletedProcess[str
     assert 4 == shown.stdout.count("campaigning → leader")
     (picture,) = re.findall(r"^  (/\S+\.mmd) ", done.stdout, re.MULTILINE)
     assert "acquired ×4" in Path(picture).read_text(encoding="utf-8")
+
+
+def test_demo_ends_with_the_verdict_and_a_report(done: subprocess.CompletedProcess[str]) -> None:
+    """
+    The last it says: the audits, a kill -9 and a freeze among them, are valid; and where the page is that shows it.
+    """
+    verdict, *remarks, page = done.stdout.partition("\nthe verdict on the audits\n\n")[2].splitlines()
+    assert re.fullmatch(r"  valid: \d remarks?, \d+ records, 4 terms", verdict)
+    assert all(re.match(r"  (unfinished|late): ", remark) for remark in remarks)
+    (path,) = re.findall(r"^  (/\S+/report\.html)  \(a page to open in a browser\)$", page)
+    assert "Verdict: <strong>valid</strong>" in Path(path).read_text(encoding="utf-8")
+
+
+LATE = """
+import sys, time
+from leadership import Candidate
+run = Candidate.run
+Candidate.run = lambda self: (time.sleep(float(sys.argv[1])), run(self))
+from leadership.cli._demo_worker import main
+main(*sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("late", [0.0, 2.0])
+def test_worker_whose_demo_is_gone_ends(late: float, tmp_path: Path) -> None:
+    """
+    A worker of an interrupted demo had outlived it: its stdin had ended before its candidate ran, and to stop what does
+    not run yet is to stop nothing. It ends, whenever the demo does.
+    """
+    arguments = [f"sqlite:///{tmp_path / 'election.db'}", "demo/leader", "amber", "2.0", str(tmp_path / "amber.jsonl")]
+    done = subprocess.run(
+        [sys.executable, "-c", LATE, str(late), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode in (0, -signal.SIGTERM), done.stderr
+    assert "" == done.stderr
 
 
 def test_demo_that_is_interrupted_names_its_folder(tmp_path: Path) -> None:

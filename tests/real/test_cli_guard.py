@@ -81,7 +81,7 @@ def test_demotion_kills_the_group_before_the_entry_is_released(
         assert_dead(jobs, 1)
     jobs.assert_never_two()
     records = map(json.loads, call("audit", "show", "--json", audit).stdout.splitlines())
-    (demotion,) = [record for record in records if record["source"] == "leader"]
+    (demotion,) = [record for record in records if record.get("source") == "leader"]
     assert jobs.last_sign(1) < demotion["lease_deadline"], "which is 10 % of the TTL before the lease lapses"
 
 

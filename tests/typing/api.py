@@ -35,6 +35,15 @@ from leadership import (
     Transition,
     connect,
 )
+from leadership.health import HealthApp
+from leadership.observers import (
+    DropObserver,
+    Observer,
+    OpenTelemetryObserver,
+    PrometheusObserver,
+    Renewal,
+    RenewalObserver,
+)
 from leadership.testing import Simulation, make_term
 
 
@@ -201,6 +210,7 @@ def use_transition(transition: Transition) -> None:
     assert_type((transition.token, transition.attempt, transition.revision), tuple[int | None, int, int | None])
     assert_type(transition.lease_deadline, float | None)
     assert_type((transition.duration, transition.renewals), tuple[float, int])
+    assert_type((transition.trace_id, transition.span_id), tuple[str | None, str | None])
     assert_type(transition.as_dict(), dict[str, Any])
 
 
@@ -284,6 +294,29 @@ def use_errors(candidate: Candidate) -> None:
         assert_type(error, ConfigError | NotLeader | IllegalTransition)
     except LeadershipError as error:
         print(error)
+
+
+def use_observers(candidate: Candidate, follower: AsyncFollower) -> None:
+    """
+    Metrics, traces, and the health app.
+    """
+    for each in (PrometheusObserver(), OpenTelemetryObserver()):
+        observer: Observer = each
+        renewals: RenewalObserver = each
+        drops: DropObserver = each
+        candidate.subscribe(observer)
+        print(renewals.on_renewal, drops.on_dropped)
+        each.close()
+    app = HealthApp(candidate, follower, node="a")
+    assert_type(app.answer("GET", "/leader").body, bytes)
+
+
+def use_renewal(renewal: Renewal) -> None:
+    """
+    What is told of one.
+    """
+    assert_type(renewal.headroom, float)
+    assert_type(renewal.error, str | None)
 
 
 def use_testing() -> None:

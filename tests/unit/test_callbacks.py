@@ -90,6 +90,24 @@ def test_a_late_on_elected_is_told_at_once(sim: Simulation) -> None:
     assert (["elected 1", "demoted 1 stopped"], []) == (late, later)
 
 
+def test_a_late_on_elected_is_not_told_of_a_term_that_is_over(sim: Simulation) -> None:
+    """
+    The process stood still beyond the deadline: what was given meanwhile is called for the next term, not for this.
+    """
+    candidate = Candidate(sim.store, "jobs", node="a", ttl=3.0)
+    candidate.start()
+    sim.run_until(lambda: candidate.is_leader)
+    sim.fault("stall", node="a")
+    sim.advance(1.0)
+    late: list[int] = []
+    candidate.on_elected(lambda term: late.append(term.token))
+    sim.advance(5.0)
+    sim.heal()
+    sim.advance(10.0)
+
+    assert [2] == late
+
+
 def test_a_late_on_demoted_is_told_of_the_next(sim: Simulation) -> None:
     """
     A function given during a term is told of its end; one given afterwards is told nothing of the past.

@@ -297,3 +297,30 @@ def test_lanes_keep_the_order(sim: Simulation) -> None:
     led = [token for token in tokens if token]
     assert [1, 2, 3, 4, 5] == led[:5]
     assert sorted(led) == led
+
+
+def test_callback_without_words_for_itself_is_called(sim: Simulation, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    An object whose repr() raises is called like any other, and logged by its type when it fails.
+    """
+
+    class Wordless:
+        called = 0
+
+        def __call__(self, *_told: object) -> None:
+            self.called += 1
+            raise OSError
+
+        def __repr__(self) -> str:
+            raise SystemExit
+
+    elected, demoted = Wordless(), Wordless()
+    candidate = Candidate(sim.store, "jobs", node="a", on_callback_error="stop")
+    candidate.on_elected(elected)
+    candidate.on_demoted(demoted)
+    candidate.start()
+    sim.advance(5.0)
+
+    assert (1, 1) == (elected.called, demoted.called)
+    assert "Wordless object at" in caplog.text
+    assert "leadership.engine_fault" not in events(caplog)

@@ -4,13 +4,19 @@ How a demo is drawn.
 
 from __future__ import annotations
 
+import io
+import signal
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from leadership import connect
 from leadership.cli._demo_picture import FROZEN, GONE, lanes, paths
 from leadership.cli._demo_view import PlainView, best_view, line
+from leadership.cli.demo import Demo
 
 
 def move(node: str, at: float, source: str, dest: str, trigger: str = "trigger", **more: Any) -> dict[str, Any]:
@@ -31,6 +37,44 @@ RECORDS = [
     move("a", 106.0, "leader", "error", "lease_expired", token=7, cause="lease_expired"),
     move("a", 110.0, "error", "backoff", "settled"),
 ]
+
+
+class Interrupted:
+    """
+    A process, while whose making Ctrl+C is pressed.
+    """
+
+    pid = 4711
+    is_alive = True
+
+    def __init__(self, *_args: Any, **_options: Any) -> None:
+        self.stdin, self.stdout = io.StringIO(), io.StringIO()
+        signal.raise_signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        signal.raise_signal(signal.SIGINT)  # the user is impatient
+        self.is_alive = False
+
+    def wait(self, _timeout: float | None = None) -> int:
+        return -signal.SIGKILL
+
+
+def test_interruption_leaves_no_process_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """
+    Whoever interrupts a demo in the midst of a start, and again in the midst of its end, finds every process ended.
+    """
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    demo = Demo(connect("memory://"), tmp_path, PlainView())
+    for name in ("amber", "birch"):
+        with pytest.raises(KeyboardInterrupt):
+            demo.start(name)
+    with pytest.raises(KeyboardInterrupt):
+        demo.end()
+
+    processes: list[Any] = [node.process for node in demo.nodes.values()]
+    assert [False, False] == [process.is_alive for process in processes]
+    assert all(process.stdin.closed for process in processes)
+    assert signal.default_int_handler is signal.getsignal(signal.SIGINT)
 
 
 def test_lanes_show_who_was_what_when() -> None:
@@ -54,6 +98,18 @@ def test_paths_are_counted() -> None:
         "     leader ──▶ error        lease_expired ×1",
         "      error ──▶ backoff      settled ×1",
     ] == paths(RECORDS)
+
+
+def test_successor_may_be_told_before_the_resignation(tmp_path: Path) -> None:
+    """
+    Two processes tell of a hand-over, in any order: the demo waited ten seconds for a record that it had shown already.
+    """
+    with connect("memory://") as store:
+        demo = Demo(store, tmp_path, PlainView())
+        demo._news.put(move("b", 2.0, "campaigning", "leader", "acquired", token=4))
+        demo._news.put(move("a", 1.0, "leader", "resigning", "resign", token=3, cause="resigned"))
+        demo.until(lambda record: record["source"] == "leader", "a has resigned", patience=0.0)
+        assert 4 == demo.until_elected(above=3)["token"]
 
 
 def test_line_says_everything() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from leadership import Candidate, ConfigError, StoreRefused, StoreUnavailable, connect
 from leadership.cli import look, main
-from leadership.cli._parser import parse, seconds
+from leadership.cli._options import seconds
+from leadership.cli._parser import parse
 from leadership.cli.run import Runner, last_moment, longest_grace
 from leadership.store import Holder, Store
 

@@ -273,6 +273,7 @@ def test_status(sim: Simulation, follower: Follower, leader: Candidate) -> None:
         "leader": "a",
         "token": 1,
         "is_stale": False,
+        "reason": None,
         "last_error": None,
     } == {**json.loads(json.dumps(status.as_dict())), "since": "2000-01-01T00:00:00.006731+00:00"}
     assert str(status.since).startswith("2000-01-01T00:00:0")

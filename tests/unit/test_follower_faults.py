@@ -4,13 +4,16 @@ A follower in trouble: it says that it does not know, is never stuck, and gives 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 from witness import path, witness_leaders
 
 from leadership import Backoff, Candidate, Follower, StoreRefused, StoreUnavailable
+from leadership.store import Fact, Holder, Notify, Watch, WatchEvent
 from leadership.testing import Simulation
+from leadership.testing._store import SimulatedStore
 
 FOLLOWERS = ""
 """The simulated process of followers that stand on `sim.store` itself."""
@@ -181,12 +184,148 @@ def test_the_view_of_a_candidate_outlives_its_retries(sim: Simulation) -> None:
     A leader that may not retry its campaigns has one read that fails: it leads on, and does not stop following.
     """
     candidate = Candidate(sim.store, "jobs", node="a", ttl=15.0, backoff=Backoff(retries=0))
+    clock = sim.store.seen_by("a").engine.now
+    sim.advance(17.5 - clock() % 15.0)  # so that renewals, every 5 s from here, lie between the reads, every 15 s
     candidate.start()
     candidate.wait_elected()
-    sim.advance(14.0)
-    assert sim.run_until(lambda: candidate._driver is not None and candidate._driver.engine.now() % 15.0 < 0.01, 20.0)
+    sim.advance(15.0 - clock() % 15.0)
     sim.fault("lose_replies", node="a", seconds=5.5)
     assert sim.run_until(lambda: candidate.is_stale, timeout=20.0)
     sim.advance(60.0)
 
     assert (True, False) == (candidate.is_leader, candidate.is_stale)
+
+
+def test_watches_that_close_at_once_are_spaced(
+    sim: Simulation, follower: Follower, leader: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A store that can be read, and closes each watch as soon as it is opened, is not asked in a busy loop.
+    """
+    watch, opened = SimulatedStore.watch, list[float]()
+
+    def closing(store: SimulatedStore, election: str, notify: Notify) -> Watch:
+        if store.node == FOLLOWERS:
+            opened.append(sim.now)
+            error = StoreUnavailable("this watch has ended")
+            sim._world.loop.call_later(0.001, lambda: notify(WatchEvent(Fact.WATCH_CLOSED, error=error)))
+        return watch(store, election, notify)
+
+    monkeypatch.setattr(SimulatedStore, "watch", closing)
+    follower.start()
+    sim.advance(60.0)
+
+    assert 5 < len(opened) < 40
+    assert "a" == node(follower)
+
+
+def test_failures_are_forgotten_when_a_leader_is_seen(
+    sim: Simulation, leader: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    One retry is allowed, and three reads fail, with the truth read in between: that is one failure at a time.
+    """
+    read, fails = SimulatedStore.read, list[str]()
+
+    async def reading(store: SimulatedStore, elections: Sequence[str]) -> Mapping[str, Holder | None]:
+        if store.node == FOLLOWERS and fails:
+            raise StoreUnavailable(fails.pop())
+        return await read(store, elections)
+
+    monkeypatch.setattr(SimulatedStore, "read", reading)
+    follower = Follower(sim.store, "jobs", backoff=Backoff(retries=1))
+    follower.start()
+    for number in range(3):
+        assert sim.run_until(lambda: node(follower) == "a" and not follower.is_stale)
+        fails.append(f"failure {number}")
+        assert sim.run_until(lambda: follower.is_stale)
+
+    assert sim.run_until(lambda: node(follower) == "a" and not follower.is_stale)
+
+
+def slow_reads(monkeypatch: pytest.MonkeyPatch, *, fails: bool) -> list[float]:
+    """
+    Have the next read of the followers answered three seconds after the store was asked, or fail by then; when one was
+    added to the list.
+    """
+    read, slow = SimulatedStore.read, list[float]()
+
+    async def reading(store: SimulatedStore, elections: Sequence[str]) -> Mapping[str, Holder | None]:
+        seconds = slow.pop() if store.node == FOLLOWERS and slow else 0.0
+        found = await read(store, elections)
+        await asyncio.sleep(seconds)
+        if seconds and fails:
+            msg = "it took too long"
+            raise StoreUnavailable(msg)
+        return found
+
+    monkeypatch.setattr(SimulatedStore, "read", reading)
+    return slow
+
+
+def test_a_read_that_was_overtaken_sets_nothing_back(
+    sim: Simulation, follower: Follower, leader: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    While a read is under way another leads, and the watch tells: what the read has found is not believed any more.
+    """
+    second = Candidate(sim.store, "jobs", node="b", ttl=3.0)
+    second.start()
+    told = witness_leaders(follower)
+    follower.start()
+    sim.advance(1.0)
+    slow = slow_reads(monkeypatch, fails=False)
+    slow.append(3.0)
+    assert sim.run_until(lambda: not slow), "the truth is read again"
+    sim.advance(0.1)
+    leader.stop()
+    assert sim.run_until(lambda: node(follower) == "b")
+    sim.advance(5.0)
+
+    assert "b" == node(follower)
+    assert ["a", "nobody", "b"] == told
+
+
+def test_a_read_that_fails_late_says_nothing_of_now(
+    sim: Simulation, follower: Follower, leader: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A read fails after a later one was answered: the view is as fresh as that, and no error is told.
+    """
+    follower.start()
+    sim.advance(1.0)
+    slow = slow_reads(monkeypatch, fails=True)
+    slow.append(3.0)
+    assert sim.run_until(lambda: not slow)
+    sim.fault("partition", node=FOLLOWERS, seconds=0.1)  # its watch breaks, and it reads anew
+    sim.advance(1.0)
+    assert ("a", False) == (node(follower), follower.is_stale)
+    sim.advance(5.0)
+
+    assert "error" not in path(follower)
+    assert ("a", False) == (node(follower), follower.is_stale)
+
+
+def test_a_watch_that_speaks_after_its_end_is_not_heard(
+    sim: Simulation, follower: Follower, leader: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Stores must not tell anything by a watch that was closed; one that does changes nothing.
+    """
+    watch, heard = SimulatedStore.watch, list[Notify]()
+
+    def watching(store: SimulatedStore, election: str, notify: Notify) -> Watch:
+        if store.node == FOLLOWERS:
+            heard.append(notify)
+        return watch(store, election, notify)
+
+    monkeypatch.setattr(SimulatedStore, "watch", watching)
+    follower.start()
+    sim.advance(1.0)
+    sim.fault("partition", node=FOLLOWERS, seconds=0.1)
+    sim.advance(5.0)
+    assert 2 == len(heard)
+    sim._world.loop.call_soon(heard[0], WatchEvent(Fact.LEADER_OBSERVED, holder=Holder("ghost", 99, "s", {})))
+    sim.advance(1.0)
+
+    assert "a" == node(follower)

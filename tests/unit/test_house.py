@@ -16,7 +16,7 @@ import leadership
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = Path(leadership.__file__).parent
 MADE = re.compile(
-    r"\.git|\.venv.*|.*\.egg-info|__pycache__|build|dist|site|\.coverage.*|\.hypothesis|\.\w+_cache|\.DS_Store"
+    r"\.git|\.servers|\.venv.*|.*\.egg-info|__pycache__|build|dist|results|site|\.coverage.*|\.hypothesis|\.\w+_cache|\.DS_Store"
 )
 
 # Written so that this file does not break its own rule.

@@ -9,7 +9,10 @@ import logging
 import pytest
 
 from leadership import Candidate
+from leadership.errors import StoreUnavailable
+from leadership.store import Entry, Notify, Reply, Session
 from leadership.testing import Simulation
+from leadership.testing._store import SimulatedStore
 
 
 def test_two_candidates_of_one_name_are_kept_apart(sim: Simulation, caplog: pytest.LogCaptureFixture) -> None:
@@ -77,3 +80,48 @@ def test_an_election_may_be_named_like_the_parent_of_another(sim: Simulation) ->
     parent.stop()
 
     assert child.is_leader
+
+
+def test_one_of_a_process_asks_for_all(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Of ten who wait in one process, one asks when the leader goes, and its answer tells the others who leads now.
+    """
+    candidates = [Candidate(sim.store, "jobs", node="a") for _ in range(11)]
+    for candidate in candidates:
+        candidate.start()
+    sim.advance(1.0)
+    (leader,) = (candidate for candidate in candidates if candidate.is_leader)
+    asked: list[str] = []
+    acquire = sim._network.server.acquire
+
+    def counted(session: str, entry: Entry) -> Reply:
+        asked.append(session)
+        return acquire(session, entry)
+
+    monkeypatch.setattr(sim._network.server, "acquire", counted)
+    assert leader.stop()
+    sim.advance(1.0)
+
+    assert 1 == sum(candidate.is_leader for candidate in candidates)
+    assert 1 == len(asked)
+
+
+def test_one_that_gets_no_session_holds_up_nobody(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The first of a process to ask is refused its session: the second asks at once, and not when the first has waited.
+    """
+    opened, failed = SimulatedStore.open_session, list[float]()
+
+    async def open_session(store: SimulatedStore, ttl: float, notify: Notify) -> Session:
+        if not failed:
+            failed.append(sim.now)
+            msg = "not now"
+            raise StoreUnavailable(msg)
+        return await opened(store, ttl, notify)
+
+    monkeypatch.setattr(SimulatedStore, "open_session", open_session)
+    first, second = (Candidate(sim.store, "jobs", node="a") for _ in range(2))
+    first.start()
+    second.start()
+    assert sim.run_until(lambda: second.is_leader, timeout=0.1)
+    assert [] != failed

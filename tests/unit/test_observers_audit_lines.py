@@ -19,7 +19,7 @@ from leadership.observers._audit_lines import _members
     [
         {},
         {"election": 'quote " backslash \\ slash / tab \t', "node": "Ærøskøbing 北京 \U0001f600"},
-        {"error": "StoreError: line\nline\x00\x1f\x7f\u2028", "reason": "\ud800 alone"},
+        {"error": "StoreError: line\nline\x00\x1f\x7f\u2028", "reason": "\\ said"},
         {"cause": DemotionCause.LEASE_EXPIRED, "token": 2**63, "revision": 0, "lease_deadline": 1e-9},
         {"cause": None, "token": None, "revision": None, "lease_deadline": None, "guard": None, "term": None},
         {"monotonic": 1e300, "duration": 0.1 + 0.2, "renewals": 10**20},

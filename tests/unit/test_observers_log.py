@@ -65,7 +65,8 @@ def native() -> Iterator[list[dict[str, Any]]]:
         (logging.INFO, {"source": "leader", "trigger": "resign", "dest": "resigning", "cause": "resigned"}),
         (logging.WARNING, {"source": "leader", "trigger": "lease_expired", "dest": "error"}),
         (logging.WARNING, {"disposition": "illegal", "source": "idle", "dest": "idle"}),
-        (logging.WARNING, {"reason": "token_reset"}),
+        (logging.WARNING, {"trigger": "acquired", "reason": "token_reset"}),
+        (logging.INFO, {"trigger": "resign", "reason": "token_reset"}),  # by a tool that lets an operator say so
         (logging.DEBUG, {"disposition": "stay", "source": "error", "dest": "error"}),
         (logging.DEBUG, {"disposition": "ignore"}),
         (logging.DEBUG, {"disposition": "stale"}),

@@ -10,6 +10,8 @@ import pytest
 from witness import path, witness
 
 from leadership import Candidate, ConfigError
+from leadership._runtime.candidate_effects import EFFECTS
+from leadership.fsm import CandidateEffect
 from leadership.testing import Simulation
 
 TTL = 3.0
@@ -176,3 +178,24 @@ def test_a_simulation_that_can_go_no_further_says_so() -> None:
         with pytest.raises(RuntimeError, match="nothing is left that could happen"):
             candidate.wait_elected()
         assert [] == path(candidate)
+
+
+def test_a_bug_in_one_effect_leaves_nobody_stuck(
+    sim: Simulation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    An effect that raises is logged, and the rest of its row is carried out: the candidate cleans up and leads again.
+    """
+
+    def raises(_driver: object, _event: object) -> None:
+        msg = "a bug"
+        raise RuntimeError(msg)
+
+    first, second = two(sim)
+    monkeypatch.setitem(EFFECTS, CandidateEffect.ON_DEMOTED, raises)
+    second.stop()
+    sim.fault("expire", election="jobs")
+    assert sim.run_until(lambda: not first.is_leader)
+
+    assert sim.run_until(lambda: first.is_leader, timeout=3 * TTL)
+    assert "leadership.engine_fault" in caplog.text

@@ -149,7 +149,10 @@ class Campaign:
         driver = self._driver
         alive = session is self.keeper.session
         token = reply.token or 0
-        if alive and attempt == driver.ctx.attempt and driver.ctx.state is S.CAMPAIGNING:
+        error: StoreUnavailable | None = None
+        if token == driver.follower.ctx.ended:  # the watch was quicker than the reply
+            alive, error = False, StoreUnavailable(f"the entry with token {token} was removed before its grant came")
+        if alive and self._is_current(attempt):
             self.token_reset = reply.token_reset or token <= self._highest
             self._highest = token
         driver.fire(
@@ -160,6 +163,7 @@ class Campaign:
                 token=token,
                 session=session.id,
                 deadline=self.keeper.deadline if alive else 0.0,
+                error=error,
                 revision=reply.revision,
                 payload=(session, entry),
             )
@@ -190,7 +194,9 @@ class Campaign:
         driver = self._driver
         if attempt != driver.ctx.attempt or driver.ctx.state is not S.CAMPAIGNING:
             return
-        if driver.follower.is_fresh:  # the batched reads of the follower serve as well, and cost less
+        leader = driver.follower.leader
+        ours = leader is not None and leader.is_self  # the first of the queue, and nobody told us
+        if driver.follower.is_fresh and not ours:  # the batched reads of the follower serve as well, and cost less
             driver.arm(driver.engine.now() + driver.settings.ttl, self._ask_again)
         else:
             driver.turn()

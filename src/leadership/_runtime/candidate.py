@@ -25,6 +25,7 @@ from leadership._runtime.jobs import Job
 from leadership._runtime.keeper import keeper_for
 from leadership._runtime.office import Office
 from leadership._runtime.settings import CandidateSettings
+from leadership._runtime.trace import Trace
 from leadership.errors import LeadershipError
 from leadership.fsm import CANDIDATE, CandidateContext
 from leadership.fsm.event import Event, Step
@@ -72,6 +73,7 @@ class CandidateDriver(Driver[CandidateContext]):
         self.ctx = CandidateContext(
             on_callback_error=settings.on_callback_error,
             holds_through_suspension=store.guarantees.holds_through_suspension,
+            queues=store.guarantees.queues,
         )
         self.follower = FollowerDriver(
             engine,
@@ -87,6 +89,7 @@ class CandidateDriver(Driver[CandidateContext]):
             listener=self._observed,
             own_session=lambda: self.ctx.session,
             on_view=self._view_changed,
+            on_gave_up=lambda error: self.store_failed(error, fatal=True),
         )
         self.office = Office(self)
         self.next_retry: float | None = None
@@ -97,9 +100,11 @@ class CandidateDriver(Driver[CandidateContext]):
         """The last campaign or term ended by a failure, so that the next waits the longer."""
         self.cool_down: float | None = None
         self.cleanup: Cleanup | None = None
+        self.told_term: int | None = None
+        """The last term whose end it has explained to those who follow."""
         self.timer: Timer | None = None
         self.callbacks_awaited = False
-        self.restart = False
+        self.restart: Trace | None = None  # the span of a start that was made while stopping
         self._settling: list[threading.Event] = []
 
     # -- asked by any thread ------------------------------------------------------------------------------------
@@ -156,12 +161,12 @@ class CandidateDriver(Driver[CandidateContext]):
         self.wanted = True
         self.ask(self.start)
 
-    def request_stop(self, reason: str | None = None) -> None:
+    def request_stop(self, reason: str | None = None, *, publish: bool = False) -> None:
         """
-        Ask it to leave the contest. Any thread.
+        Ask it to leave the contest; with `publish` those who follow are told why. Any thread.
         """
         self.wanted = False
-        self.ask(self.stop, reason)
+        self.ask(self.stop, reason, publish)
 
     def request_resign(self, reason: str | None, cool_down: float | None, settled: threading.Event) -> None:
         """
@@ -177,7 +182,7 @@ class CandidateDriver(Driver[CandidateContext]):
         Stand, unless it does already; a start made while stopping is remembered.
         """
         if not self.is_idle:
-            self.restart = self.ctx.stopping
+            self.restart = self.caller if self.ctx.stopping else None
             return
         rivals = [
             driver
@@ -200,23 +205,22 @@ class CandidateDriver(Driver[CandidateContext]):
         if self._campaign is None:
             self._campaign = Campaign(self, keeper)
         self._campaign.keeper = keeper
-        self.ctx.stopping = self.ctx.failed_for_good = False
-        self.error, self.failures, self.cool_down = None, 0, None
-        self.callbacks_awaited = self.restart = False
-        self.follower.start()
+        self.ctx.stopping = self.ctx.failed_for_good = self.callbacks_awaited = False
+        self.error, self.failures, self.cool_down, self.restart = None, 0, None, None
         self.describe_to_audits()
+        self.follower.start()
         self.fire(Event(T.START, self.engine.now()))
 
-    def stop(self, reason: str | None) -> None:
+    def stop(self, reason: str | None, publish: bool) -> None:
         """
         Leave the contest. Idempotent.
         """
-        self.restart = False
+        self.restart = None
         if not self.is_idle and not self.ctx.stopping:
-            self.fire(Event(T.STOP, self.engine.now(), reason=reason))
+            self.fire(Event(T.STOP, self.engine.now(), reason=reason, payload=reason if publish else None))
 
     def _fire_resign(self, reason: str | None, cool_down: float | None, settled: threading.Event) -> None:
-        self.fire(Event(T.RESIGN, self.engine.now(), reason=reason, cool_down=cool_down))
+        self.fire(Event(T.RESIGN, self.engine.now(), reason=reason, cool_down=cool_down, payload=reason))
         self._settling.append(settled)
         self._tell_settled()
 
@@ -302,9 +306,9 @@ class CandidateDriver(Driver[CandidateContext]):
         if self.campaign.session is not None:
             self.fire(Event(trigger, self.engine.now(), error=error))
 
-    def renewal_failed(self, error: LeadershipError | None, *, fatal: bool) -> None:
+    def store_failed(self, error: LeadershipError | None, *, fatal: bool) -> None:
         """
-        A renewal failed. It concerns those who lead; one that cannot be mended concerns those who wait as well.
+        A renewal or the view failed. It concerns those who lead, and if it cannot be mended those who wait as well.
         """
         if self.ctx.state is S.LEADER or (fatal and self.ctx.state is S.CAMPAIGNING):
             self.fire(Event(T.STORE_ERROR, self.engine.now(), error=error, fatal=fatal))
@@ -319,8 +323,7 @@ class CandidateDriver(Driver[CandidateContext]):
         """
         The embedded follower's facts, as they concern the candidate.
         """
-        now = self.engine.now()
-        fact = event.fact
+        now, fact = self.engine.now(), event.fact
         if fact is Fact.LEADER_OBSERVED and event.holder is not None:
             holder = event.holder
             self.campaign.saw(holder)
@@ -332,17 +335,15 @@ class CandidateDriver(Driver[CandidateContext]):
         elif fact is Fact.VACANT_OBSERVED:
             # A read that nothing has overtaken shows that nobody's entry stands, hence not ours either.
             self.fire(Event(T.KEY_DELETED, now, token=self.ctx.token if confirmed else None))
-        elif fact is Fact.RESIGN_REQUESTED:
+        elif fact is Fact.RESIGN_REQUESTED and event.token != self.told_term:
             self.fire(Event(T.RESIGN, now, token=event.token, reason=event.reason))
-        elif fact is Fact.WATCH_CLOSED:
-            self.fire(Event(T.WATCH_CLOSED, now, error=event.error))
-        elif fact is Fact.SESSION_SUSPENDED:
-            self.fire(Event(T.SESSION_SUSPENDED, now, error=event.error))
+        elif fact in (Fact.WATCH_CLOSED, Fact.SESSION_SUSPENDED):
+            self.fire(Event(T(fact.value), now, error=event.error))
         elif fact is Fact.SESSION_RESTORED:
             self.fire(Event(T.SESSION_RESTORED, now))
 
     def _view_changed(self) -> None:
-        self.announce_leader(self.follower.leader)
+        self.announce_leader(self.follower.leader, known=not self.follower.is_stale)
         self.notify_changed()
 
     # -- what effects and helpers call --------------------------------------------------------------------------

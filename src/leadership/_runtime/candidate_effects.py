@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from leadership._runtime.cleanup import Cleanup
+from leadership._runtime.trace import Trace
 from leadership.fsm.event import Event
 from leadership.fsm.states import CandidateEffect as E
 from leadership.fsm.states import CandidateState as S
@@ -24,6 +25,7 @@ def _new_attempt(driver: CandidateDriver, _event: Event[Any]) -> None:
     driver.ctx.attempt += 1
     driver.ctx.token = None
     driver.next_retry = None
+    driver.follower.start()  # where a refusal has ended it between two attempts
     driver.campaign.begin()
 
 
@@ -118,6 +120,7 @@ def _cleanup(driver: CandidateDriver, event: Event[Any]) -> None:
         until=until,
         deadline=max(deadline, until),
         held=event.trigger not in (T.LEASE_EXPIRED, T.SESSION_LOST),
+        reason=event.payload if event.trigger in (T.RESIGN, T.STOP) else None,
     )
 
 
@@ -176,11 +179,18 @@ def _on_stopped(driver: CandidateDriver, _event: Event[Any]) -> None:
     driver.campaign.session = None
     driver.engine.drivers.discard(driver)
     driver.next_retry = None
-    if driver.restart:
-        driver.restart = False
-        driver.engine.call_soon(driver.start)
+    caller, driver.restart = driver.restart, None
+    if caller is not None:
+        driver.engine.call_soon(_start_again, driver, caller)
     else:
         driver.wanted = False
+        driver.ended()
+
+
+def _start_again(driver: CandidateDriver, caller: Trace) -> None:
+    if driver.wanted:
+        driver.within(caller, driver.start)
+    else:  # another stop has come in between
         driver.ended()
 
 

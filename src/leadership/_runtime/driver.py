@@ -12,8 +12,9 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
+from leadership._runtime import trace
 from leadership._runtime.changed import Changed
 from leadership._runtime.jobs import Job, is_inside
 from leadership.errors import IllegalTransition, LeadershipError
@@ -29,9 +30,12 @@ from leadership.term import Leader
 
 if TYPE_CHECKING:
     from leadership._runtime.engine import Engine
+    from leadership._runtime.renewals import Listener
 
 C = TypeVar("C", bound=Any)
 Function = Callable[..., Any]
+
+_UNKNOWN: Final = "unknown"
 
 
 class Subscriptions:
@@ -41,12 +45,19 @@ class Subscriptions:
 
     __slots__ = ("demoted", "elected", "errors", "leader_changed", "observers")
 
-    def __init__(self, observers: tuple[Function, ...] = ()) -> None:
+    def __init__(self, observers: tuple[Listener, ...] = ()) -> None:
         self.elected: tuple[Function, ...] = ()
         self.demoted: tuple[Function, ...] = ()
         self.leader_changed: tuple[Function, ...] = ()
         self.errors: tuple[Function, ...] = ()
         self.observers = observers
+
+    @property
+    def audits(self) -> tuple[AuditLog, ...]:
+        """
+        Those of the observers that are audits.
+        """
+        return tuple(told.audit for told in self.observers if told.audit is not None)
 
 
 class Driver(Generic[C]):
@@ -96,8 +107,12 @@ class Driver(Generic[C]):
         self.renewals = 0
         self.ignored = 0
         self._seq = 0
+        self._audited_view: tuple[str, int] | str | None = _UNKNOWN
+        """Who leads, as audits were told last since the start: node and token, or nobody."""
         self._asked: deque[None] = deque()
         """One for each request that has yet to be carried out; any thread appends and looks, which is atomic."""
+        self.caller = trace.NONE
+        """The span of the call that is being carried out."""
         self.lane = engine.lane()
 
     # -- asked by any thread ------------------------------------------------------------------------------------
@@ -118,20 +133,32 @@ class Driver(Generic[C]):
 
     def ask(self, request: Callable[..., None], *args: Any) -> bool:
         """
-        Have a request carried out on the engine's thread. Any thread. False in a forked child: nobody is left to ask.
+        Have a call of the user's carried out on the engine's thread. Any thread. False in a forked child: nobody is
+        left to ask.
         """
         if os.getpid() != self.engine.pid:
             return False
-        self._asked.append(None)
-        self.engine.post(self._carry_out, request, *args)
+        caller = trace.present()
+        self._asked.append(None)  # nothing may fail from here on: whoever waits for the end would wait for ever
+        self.engine.post(self._carry_out, caller, request, *args)
         return True
 
-    def _carry_out(self, request: Callable[..., None], *args: Any) -> None:
+    def _carry_out(self, caller: trace.Trace, request: Callable[..., None], *args: Any) -> None:
         try:
-            request(*args)
+            self.within(caller, request, *args)
         finally:
             self._asked.popleft()
             self.notify_changed()
+
+    def within(self, caller: trace.Trace, request: Callable[..., None], *args: Any) -> None:
+        """
+        Carry out what was asked for within a span, which its record will name.
+        """
+        self.caller = caller
+        try:
+            request(*args)
+        finally:
+            self.caller = trace.NONE
 
     @property
     @abstractmethod
@@ -260,6 +287,8 @@ class Driver(Generic[C]):
             lease_deadline=deadline,
             duration=max(0.0, event.now - self.since),
             renewals=self.renewals,
+            trace_id=self.caller.trace_id,
+            span_id=self.caller.span_id,
         )
 
     @abstractmethod
@@ -271,11 +300,11 @@ class Driver(Generic[C]):
     def _publish(self, record: Transition) -> None:
         if self.history is not None:
             self.history.add(record)
-        for observer in self.subscriptions.observers:
-            if isinstance(observer, AuditLog):
-                self.audit(observer, record)
+        for told in self.subscriptions.observers:
+            if told.audit is not None:
+                self.audit(told.audit, record)
             else:
-                self.engine.dispatcher.put(observer, record)
+                self.engine.dispatcher.put(told.observer, record, on_dropped=told.on_dropped)
         if self.log is not None and self.log.wants(record):  # else it is not worth waking a thread
             self.engine.dispatcher.put(self.log, record)
 
@@ -297,15 +326,22 @@ class Driver(Generic[C]):
         Tell an audit whose records will come.
         """
         timing = {} if self.timing is None else self.timing.as_dict()
-        audit.header(incarnation=self.incarnation, election=self.election, node=self.node, timing=timing)
+        audit.header(
+            boot=self.engine.boot,
+            clock=self.engine.clock,
+            incarnation=self.incarnation,
+            election=self.election,
+            node=self.node,
+            timing=timing,
+        )
 
     def describe_to_audits(self) -> None:
         """
         Tell all audits, before the first record after a start.
         """
-        for observer in self.subscriptions.observers:
-            if isinstance(observer, AuditLog):
-                self.describe(observer)
+        self._audited_view = _UNKNOWN
+        for audit in self.subscriptions.audits:
+            self.describe(audit)
 
     def report(self, error: BaseException) -> None:
         """
@@ -316,12 +352,28 @@ class Driver(Generic[C]):
 
     # -- callbacks ----------------------------------------------------------------------------------------------
 
-    def announce_leader(self, leader: Leader | None) -> None:
+    def announce_leader(self, leader: Leader | None, *, known: bool) -> None:
         """
-        Queue `on_leader_changed`.
+        Queue `on_leader_changed`, and tell audits who leads where that is known and new to them.
         """
+        view = None if leader is None else (leader.node, leader.token)
+        if known and view != self._audited_view:
+            self._audited_view = view
+            for audit in self.subscriptions.audits:
+                self._audit_view(audit, view)
         for function in self.subscriptions.leader_changed:
             self.queue_leader_changed(function, leader)
+
+    def _audit_view(self, audit: AuditLog, view: tuple[str, int] | None) -> None:
+        audit.leader(
+            at=self.engine.utcnow(),
+            monotonic=self.engine.now(),
+            boot=self.engine.boot,
+            incarnation=self.incarnation,
+            election=self.election,
+            node=self.node,
+            leader=view,
+        )
 
     def queue_leader_changed(self, function: Function, leader: Leader | None) -> None:
         """

@@ -62,6 +62,8 @@ class Engine:
         self.pid = os.getpid()
         self.random = seed or random.SystemRandom()
         self.boot = self.new_id()
+        self.clock: str | None = None
+        """Names what `now()` is read from: engines with the same name can compare their moments. None: not known."""
         self.keepers: list[SessionKeeper] = []
         self.drivers: set[Driver[Any]] = set()
         """Those that run."""
@@ -101,6 +103,12 @@ class Engine:
     def deliver(self, fn: Callable[..., None], *args: Any) -> None:
         """
         Carry out what a timer, a store or a post brought. A simulated engine may hold it back.
+        """
+        self.guard(fn, *args)
+
+    def guard(self, fn: Callable[..., None], *args: Any) -> None:
+        """
+        Call `fn` here and now; what it raises is logged, and goes no further.
         """
         try:
             fn(*args)

@@ -40,6 +40,8 @@ class ExitJobs:
     @staticmethod
     def register(finish: Callable[[], None]) -> None:
         """
-        Call `finish` when the interpreter exits, before its modules are torn down.
+        Call `finish` when the interpreter exits, before its modules are torn down, and before whatever else was to be
+        called then until now: those who export traces, for one, are still to be told how the terms ended.
         """
+        atexit.unregister(finish)
         atexit.register(finish)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from leadership._runtime.changed import Changed
 from leadership._runtime.driver import Driver, Subscriptions
 from leadership._runtime.jobs import Job
+from leadership._runtime.why import Why
 from leadership.errors import LeadershipError, StoreUnavailable
 from leadership.fsm import FOLLOWER, FollowerContext
 from leadership.fsm.backoff import Backoff
@@ -63,12 +64,14 @@ class FollowerDriver(Driver[FollowerContext]):
         listener: Listener | None = None,
         own_session: Callable[[], str | None] = lambda: None,
         on_view: Callable[[], None] | None = None,
+        on_gave_up: Callable[[LeadershipError | None], None] = lambda _error: None,
     ) -> None:
         """
         Args:
             listener: For the candidate around it: told each fact, and whether a read that nothing overtook confirms it.
             own_session: The session of the candidate around it.
             on_view: Called after the view has changed, for the candidate around it.
+            on_gave_up: Called after it has ended by itself, for the candidate around it, which must not go on blindly.
         """
         super().__init__(
             engine, store, election, node, subscriptions, log=log, loop=loop, history=history, changed=changed
@@ -81,10 +84,10 @@ class FollowerDriver(Driver[FollowerContext]):
         self._listener = listener
         self._own_session = own_session
         self._on_view = on_view
+        self._gave_up = on_gave_up
         self._watch: Watch | None = None
-        self._watch_number = 0
-        self._watch_failures = 0
-        self._failures = 0
+        self._watch_number = self._watch_failures = self._failures = 0
+        self.why_ended = Why()
         self._read_at = 0.0
         self._seen = 0
         """Counts observations, so that a read that one of them has overtaken is known."""
@@ -142,6 +145,7 @@ class FollowerDriver(Driver[FollowerContext]):
         self.ctx.failed_for_good = False
         self._failures = self._watch_failures = 0
         self._announced = None
+        self.why_ended.began()
         self.describe_to_audits()
         self.fire(Event(T.START, self.engine.now()))
         self._arm_reread()
@@ -165,6 +169,7 @@ class FollowerDriver(Driver[FollowerContext]):
         Take one fact about the election, from the watch, from a read, or from a reply to the candidate around it.
         """
         self._seen += 1
+        self.why_ended.heard(event)
         trigger = _FACTS.get(event.fact)
         if trigger is not None:
             holder = event.holder
@@ -240,12 +245,13 @@ class FollowerDriver(Driver[FollowerContext]):
             remember(self.ctx, event, heeded=step.row.disposition is not Disposition.IGNORE)
         if step.row is not None and step.row.dest is not None:
             self.ctx.token = event.token if step.dest == S.FOLLOWING else None
+            self.why_ended.moved(step.dest, self.ctx.token)
 
     def record_facts(self, event: Event[Any], source: Any, dest: Any) -> tuple[int | None, float | None, str | None]:  # noqa: ARG002 - one signature
         """
-        A follower's record carries the token that was observed.
+        A follower's record carries the token that was observed, and where a term has ended what it was asked to for.
         """
-        return event.token, None, None
+        return event.token, None, self.why_ended.of_row
 
     def _view(self, holder: Holder | None, *, stale: bool) -> None:
         """
@@ -259,7 +265,7 @@ class FollowerDriver(Driver[FollowerContext]):
         if self._on_view is not None:
             self._on_view()
         else:
-            self.announce_leader(self.leader)
+            self.announce_leader(self.leader, known=not stale)
         self.notify_changed()
 
     # -- effects ------------------------------------------------------------------------------------------------
@@ -299,9 +305,9 @@ class FollowerDriver(Driver[FollowerContext]):
         if self._watch_timer is not None:
             self._watch_timer.cancel()
             self._watch_timer = None
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
 
     def _mark_stale(self, _event: Event[Any]) -> None:
         self._view(self.holder, stale=True)
@@ -366,6 +372,7 @@ class FollowerDriver(Driver[FollowerContext]):
         self.wanted = False
         self.engine.say(logging.ERROR, "leadership.gave_up", election=self.election, error=str(self.error))
         self._on_stopped(event)
+        self.engine.call_soon(self._gave_up, self.error)
 
     effects: ClassVar[dict[Any, Callable[[Any, Event[Any]], None]]] = {
         E.NEW_ATTEMPT: _new_attempt,

@@ -51,7 +51,7 @@ class Job:
     One call of one function of the user's.
     """
 
-    __slots__ = ("args", "cancelled", "done", "driver", "fn", "kind", "loop", "name", "task")
+    __slots__ = ("args", "cancelled", "done", "driver", "fn", "kind", "loop", "task")
 
     def __init__(
         self,
@@ -68,9 +68,15 @@ class Job:
         self.driver = driver
         self.done = done
         self.loop = loop if is_coroutine_function(fn) else None
-        self.name = f"{kind}:{getattr(fn, '__qualname__', repr(fn))}"
         self.task: asyncio.Task[Any] | None = None
         self.cancelled = False
+
+    @property
+    def name(self) -> str:
+        """
+        What it calls, and as what; made when somebody asks, because an object's words for itself are the user's code.
+        """
+        return f"{self.kind}:{getattr(self.fn, '__qualname__', None) or words_for(self.fn)}"
 
     def call(self) -> BaseException | None:
         """
@@ -165,6 +171,16 @@ class Lane:
     def _finished(self, job: Job, error: BaseException | None) -> None:
         job.done(job, error)
         self._next()
+
+
+def words_for(fn: object) -> str:
+    """
+    Its `repr()`, or what can be said of one that has none.
+    """
+    try:
+        return repr(fn)
+    except BaseException as error:  # noqa: BLE001 - it may raise anything, and is only wanted for the log
+        return f"{object.__repr__(fn)}, whose repr() raises {type(error).__name__}"
 
 
 def is_coroutine_function(fn: object) -> bool:

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from leadership._runtime.renewals import tell_renewal
 from leadership.errors import LeadershipError, StoreUnavailable
 from leadership.fsm.event import Event
+from leadership.fsm.states import CandidateState as S
 from leadership.fsm.states import CandidateTrigger as T
 from leadership.store import MARGIN, Entry, Fact, Outcome, Reply, Session, Store, WatchEvent
 
@@ -51,6 +53,7 @@ class SessionKeeper:
         self.session: Session | None = None
         self.deadline = 0.0
         self.members: dict[str, CandidateDriver] = {}
+        self._interval = store.timing(ttl).renew_interval
         self._waiting: list[OnOpen] = []
         self._opening = False
         self._renewing = False
@@ -171,7 +174,7 @@ class SessionKeeper:
 
     def _arm(self, sent: float) -> None:
         assert self.session is not None  # noqa: S101 - for the type checker
-        self._schedule(sent + self.session.ttl / 3)
+        self._schedule(sent + self._interval)
         if self._expiry is None:
             self._expiry = self.engine.call_at(self.deadline, self._check_expiry)
 
@@ -212,14 +215,15 @@ class SessionKeeper:
             if now >= self.deadline:
                 self._expire()
                 return
+            headroom = self.deadline - now
             since = sent if reply.since is None else reply.since
             self.deadline = max(self.deadline, since + session.ttl * (1 - MARGIN))
             self._overdue = False
             if not late:
-                self._schedule(max(now, sent + session.ttl / 3))
+                self._schedule(max(now, sent + self._interval))
             renewed = Event(T.RENEWED, now, deadline=self.deadline)
-            for driver in tuple(self.members.values()):
-                driver.renewed(renewed)
+            self._each(lambda driver: driver.renewed(renewed))  # all of them before anybody is told
+            self._each(lambda driver: tell_renewal(driver, sent, headroom))
         elif reply.outcome is Outcome.REFUSED and not reply.fatal:
             self._lose(reply.error)
         else:
@@ -233,8 +237,16 @@ class SessionKeeper:
             )
             if not late:
                 self.retry_soon()
-            for driver in tuple(self.members.values()):
-                driver.renewal_failed(reply.error, fatal=reply.fatal)
+            error = reply.error or StoreUnavailable("the renewal failed without a reason")
+            self._each(lambda driver: tell_renewal(driver, sent, self.deadline - now, error))
+            self._each(lambda driver: driver.store_failed(reply.error, fatal=reply.fatal))
+
+    def _each(self, tell: Callable[[CandidateDriver], None]) -> None:
+        """
+        Tell every member; what one of them raises is logged, and keeps nothing from the others.
+        """
+        for driver in tuple(self.members.values()):
+            self.engine.guard(tell, driver)
 
     # -- losing -------------------------------------------------------------------------------------------------
 
@@ -247,18 +259,27 @@ class SessionKeeper:
             self._tell(T.SESSION_RESTORED, event.error)
             self._schedule(self.engine.now())
         elif event.fact is Fact.TURN:
-            for driver in tuple(self.members.values()):
-                if driver.entry_key == event.key:
-                    driver.turn()
+            self._each(lambda driver: driver.turn() if driver.entry_key == event.key else None)
 
     def _check_expiry(self) -> None:
         self._expiry = None
         if self.session is None:
             return
-        if self.engine.now() < self.deadline:
+        now = self.engine.now()
+        if now < self.deadline:
             self._expiry = self.engine.call_at(self.deadline, self._check_expiry)
+            self._end_overdue(now)
         else:
             self._expire()
+
+    def _end_overdue(self, now: float) -> None:
+        """
+        A term's deadline is its session's, unless a fault kept a renewal from it: a lease does not outlast its own.
+        """
+        error = StoreUnavailable("the lease was not extended, though its session was renewed")
+        for driver in tuple(self.members.values()):
+            if driver.ctx.state is S.LEADER and driver.ctx.lease_deadline <= now:
+                self.engine.guard(driver.lease_expired, error)
 
     def _expire(self) -> None:
         """
@@ -270,8 +291,7 @@ class SessionKeeper:
         self._ended.append(session)
         last = "" if self._trouble is None else f"; the last one: {self._trouble}"
         error = StoreUnavailable(f"no renewal was acknowledged within {session.ttl * (1 - MARGIN):.3g} s{last}")
-        for driver in tuple(self.members.values()):
-            driver.lease_expired(error)
+        self._each(lambda driver: driver.lease_expired(error))
 
     def _lose(self, error: LeadershipError | None) -> None:
         session = self.session
@@ -295,8 +315,7 @@ class SessionKeeper:
         self._next_renewal = self._expiry = None
 
     def _tell(self, trigger: T, error: LeadershipError | None) -> None:
-        for driver in tuple(self.members.values()):
-            driver.session_fact(trigger, error)
+        self._each(lambda driver: driver.session_fact(trigger, error))
 
     # -- entries of which nobody knows --------------------------------------------------------------------------
 

@@ -42,6 +42,7 @@ class ThreadEngine(Engine):
 
     def __init__(self) -> None:
         super().__init__(_Loop())
+        self.clock = _clock.identity()
         self._exit_jobs: ExitJobs | None = None
         self._thread = threading.Thread(target=self._run, name="leadership-engine", daemon=True)
         self._thread.start()
@@ -172,7 +173,10 @@ def engine_for(store: Store) -> Engine:
     check_platform()
     global _engine  # noqa: PLW0603 - one engine per process is the point
     with _lock:
-        engine = _engine = _engine or ThreadEngine()
+        if _engine is None:
+            _engine = ThreadEngine()
+            ExitJobs.register(_at_exit)
+        engine = _engine
     if store.closer is None:
         store.closer = partial(engine.close_store_and_wait, store)
         engine.stores.add(store)
@@ -215,4 +219,3 @@ def _at_exit() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
-ExitJobs.register(_at_exit)

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import json
 import os
 import zlib
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any, Final, NamedTuple, cast
 
+from leadership.audit._json import closely
+from leadership.audit._shape import fault
 from leadership.errors import ConfigError
 from leadership.observers._audit_file import siblings
 from leadership.observers._audit_lines import SCHEMA, START, is_beginning
@@ -21,7 +22,8 @@ TORN: Final = "torn"
 The kind of what cannot be read: half a line, left by a full disk or by loss of power, or damage.
 """
 
-_GZIP: Final = b"\x1f\x8b"
+_GZIP: Final = b"\x1f\x8b\x08"
+"""How a compressed file begins: gzip, deflated."""
 
 
 class Line(NamedTuple):
@@ -33,7 +35,8 @@ class Line(NamedTuple):
     number: int
     """Counted from 1."""
     fields: dict[str, Any]
-    """As written; `kind` says what it is. For one that cannot be read: `kind` torn, `problem`, `text`."""
+    """As written; `kind` says what it is. For one that cannot be read: `kind` torn, `problem`, `text`;
+    and `damaged`, true, where it is a whole line that no AuditLog writes."""
 
 
 Path = str | os.PathLike[str]
@@ -54,13 +57,24 @@ def read(files: Files, *, rotated: bool = False) -> Iterator[Line]:
         ConfigError: A file is missing, cannot be opened, is no audit or one of a later version. Raised at once, except
             for a line of a later version that follows others.
     """
+    paths = checked(files, rotated=rotated)
+    return (line for path in paths for line in _lines(path))
+
+
+def checked(files: Files, *, rotated: bool) -> list[str]:
+    """
+    The names of the files, with the rotated ones before each if they are wanted; each begins as an audit does.
+
+    Raises:
+        ConfigError: See `read`.
+    """
     paths: list[str] = []
     for file in as_list(files):
         before = _rotated(file) if rotated else []
         paths += before if before and not os.path.exists(file) else [*before, file]
     for path in paths:
         _check(path)
-    return (line for path in paths for line in _lines(path))
+    return paths
 
 
 def as_list(files: Files) -> list[str]:
@@ -76,29 +90,43 @@ def _rotated(path: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Generator[Iterable[bytes], None, None]:
+def opened(path: str) -> Generator[Iterable[bytes], None, None]:
+    """
+    The lines of a file, unpacked.
+
+    Raises:
+        ConfigError: It cannot be opened.
+    """
     try:
         file = open(path, "rb")  # noqa: SIM115 - closed below; what the reader raises is another matter
     except OSError as error:
         msg = f"the audit {path!r} cannot be read: {error.strerror}; name a file that an AuditLog has written"
         raise ConfigError(msg) from error
     with file:
-        if file.peek(2).startswith(_GZIP):
+        if _is_packed(file.peek(3)):
             with gzip.GzipFile(fileobj=file) as unpacked:
                 yield unpacked
         else:
             yield file
 
 
+def _is_packed(beginning: bytes) -> bool:
+    return beginning != b"" and _GZIP.startswith(beginning[:3])
+
+
 def _check(path: str) -> None:
     """
     Refuse a file that does not begin as an audit does. An empty one is an audit that has nothing to tell.
+
+    So is a compressed one that cannot be unpacked: whoever reads it is told that it is damaged.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         try:
             first = next((line.strip() for line in file if line.strip()), b"")
         except (EOFError, OSError, zlib.error) as error:
-            msg = f"the audit {path!r} cannot be unpacked: {error}"
+            if isinstance(file, gzip.GzipFile):
+                return
+            msg = f"the audit {path!r} cannot be read: {error}"
             raise ConfigError(msg) from error
     if not is_beginning(first):
         msg = f"{path!r} is not an audit: it begins with {first[:40]!r}; name a file that an AuditLog has written"
@@ -107,38 +135,60 @@ def _check(path: str) -> None:
 
 def _lines(path: str) -> Iterator[Line]:
     number = 0
-    with _opened(path) as file:
+    with opened(path) as file:
         try:
             for number, raw in enumerate(file, 1):
-                for fields in _parse(raw, path, number):
+                for fields in parse(raw, path, number):
                     yield Line(path, number, fields)
         except (EOFError, OSError, zlib.error) as error:  # a compressed file without its end, a bad disk
             yield Line(path, number + 1, {"kind": TORN, "problem": f"{type(error).__name__}: {error}", "text": ""})
 
 
-def _parse(raw: bytes, path: str, number: int) -> Iterator[dict[str, Any]]:
+def parse(raw: bytes, path: str, number: int) -> Iterator[dict[str, Any]]:
+    """
+    The objects of a line: one; or none if it is blank, or several if whole lines stand behind half a line.
+
+    Raises:
+        ConfigError: It is of a later version.
+    """
     text = raw.strip()
     if not text:
         return
-    fields = _object(text)
-    if fields is None:
-        # Behind half a line there may be a whole one, of another process: within an object the mark cannot occur.
-        half, mark, rest = text.rpartition(START)
-        fields = _object(mark + rest) if half else None
+    whole = _object(text)
+    for fields in _behind(text) if whole is None else [whole]:
+        if fields["kind"] != TORN and fields["v"] > SCHEMA:
+            later = fields["v"]
+            msg = f"{path!r}, line {number}, is of schema {later}, and this reads up to {SCHEMA}: upgrade leadership"
+            raise ConfigError(msg)
+        yield fields
+
+
+def _behind(text: bytes) -> list[dict[str, Any]]:
+    """
+    Half a line, and the whole ones behind it, of other processes: within an object of theirs the mark cannot occur.
+    """
+    half, *rest = text.split(START)
+    found: list[dict[str, Any]] = []
+    while rest and (half or len(rest) > 1):
+        fields = _object(START + rest[-1].rstrip())
         if fields is None:
-            yield {"kind": TORN, "problem": _problem(text), "text": text.decode(errors="backslashreplace")}
-            return
-        yield from _parse(half, path, number)
-    if fields["v"] > SCHEMA:
-        msg = f"{path!r}, line {number}, is of schema {fields['v']}, and this reads up to {SCHEMA}: upgrade leadership"
-        raise ConfigError(msg)
-    yield fields
+            break
+        found.append(fields)
+        rest.pop()
+    text = START.join([half, *rest]).strip()
+    if text:
+        found.append(_object(text) or _torn(text, _problem(text)))
+    return found[::-1]
+
+
+def _torn(text: bytes, problem: str, **more: Any) -> dict[str, Any]:
+    return {"kind": TORN, "problem": problem, "text": text.decode(errors="backslashreplace"), **more}
 
 
 def _problem(text: bytes) -> str:
     try:
-        value: Any = json.loads(text)
-    except (ValueError, RecursionError):
+        value, _ = closely(text)
+    except ValueError:
         return "not a whole line"
     if not isinstance(value, dict):
         return "not an object"
@@ -146,11 +196,21 @@ def _problem(text: bytes) -> str:
 
 
 def _object(text: bytes) -> dict[str, Any] | None:
+    """
+    What a line is if it is a whole one; None for all that is none, whatever else it is.
+    """
     try:
-        fields: Any = json.loads(text)
-    except (ValueError, RecursionError):
+        value, why = closely(text)
+    except ValueError:
         return None
-    if not isinstance(fields, dict):
+    if not isinstance(value, dict):
         return None
-    line = cast("dict[str, Any]", fields)
-    return line if type(line.get("v")) is int and isinstance(line.get("kind"), str) else None
+    line = cast("dict[str, Any]", value)
+    if not line and why is not None:
+        return _torn(text, why, damaged=True) if text.startswith(START) else None
+    if "v" not in line or not isinstance(line.get("kind"), str):
+        return None
+    if type(line["v"]) is int and line["v"] > SCHEMA:
+        return line
+    why = why or fault(line)
+    return line if why is None else _torn(text, why, damaged=True)

@@ -33,7 +33,8 @@ def show(
     Render the records of audits, merged by their wall clocks, as aligned columns or as JSON.
 
     Besides records it shows what is missing: gaps, and lines that cannot be read. These belong to no election, so no
-    filter hides them. Nothing to show: no lines.
+    filter hides them. As JSON it also shows who led in the eyes of whom (`kind` leader), which in columns would drown
+    the records. Nothing to show: no lines.
 
     Args:
         files: The files.
@@ -51,7 +52,9 @@ def show(
     streams = [_timed(read([file], rotated=rotated)) for file in as_list(files)]
     merged = (line for _, line in heapq.merge(*streams, key=lambda timed: timed[0]))
     lines = (line for line in merged if _is_wanted(line.fields, election, node))
-    return (_as_json(line) for line in lines) if as_json else _as_columns(lines)
+    if as_json:
+        return (_as_json(line) for line in lines)
+    return _as_columns(line for line in lines if line.fields["kind"] != "leader")
 
 
 def _timed(lines: Iterator[Line]) -> Iterator[tuple[str, Line]]:
@@ -65,13 +68,13 @@ def _timed(lines: Iterator[Line]) -> Iterator[tuple[str, Line]]:
 
 
 def _is_wanted(fields: dict[str, Any], election: str | None, node: str | None) -> bool:
-    if fields["kind"] != "transition":
+    if fields["kind"] not in ("transition", "leader"):
         return fields["kind"] in ("gap", TORN)
     return election in (None, fields.get("election")) and node in (None, fields.get("node"))
 
 
 def _as_json(line: Line) -> str:
-    return json.dumps({"file": line.file, "line": line.number, **line.fields})
+    return json.dumps({"file": line.file, "line": line.number, **line.fields}, allow_nan=False)
 
 
 def _as_columns(lines: Iterator[Line]) -> Iterator[str]:
@@ -98,24 +101,30 @@ def _cells(line: Line) -> tuple[str, ...] | str:
     fields = line.fields
     where = f"{line.file}:{line.number}"
     if fields["kind"] == "gap":
-        lost, since, error = _text(fields.get("lost")), _time(fields.get("since")), _text(fields.get("error"))
-        return f"!! {_text(where)}: {lost} record(s) could not be written since {since} ({error})"
+        since, error = _time(fields.get("since")), as_text(fields.get("error"))
+        return f"!! {as_text(where)}: {_lost(fields)} could not be written since {since} ({error})"
     if fields["kind"] == TORN:
-        return f"!! {_text(where)}: {_text(fields.get('problem'))}: {_text(fields.get('text'))[:80]}"
-    source, dest = _text(fields.get("source")), _text(fields.get("dest"))
+        return f"!! {as_text(where)}: {as_text(fields.get('problem'))}: {as_text(fields.get('text'))[:80]}"
+    source, dest = as_text(fields.get("source")), as_text(fields.get("dest"))
     went = fields.get("disposition") == "go"
     return (
         _time(fields.get("at")),
-        _text(fields.get("node")),
-        _text(fields.get("election")),
-        _text(fields.get("machine")),
-        f"{source} → {dest}" if went else f"{source} ({_text(fields.get('disposition'))})",
-        _text(fields.get("trigger")),
-        _text(fields.get("cause")),
-        _text(fields.get("token")),
+        as_text(fields.get("node")),
+        as_text(fields.get("election")),
+        as_text(fields.get("machine")),
+        f"{source} → {dest}" if went else f"{source} ({as_text(fields.get('disposition'))})",
+        as_text(fields.get("trigger")),
+        as_text(fields.get("cause")),
+        as_text(fields.get("token")),
         _seconds(fields.get("duration")),
-        " ".join(f"{key}={_text(fields[key])}" for key in ("reason", "error") if fields.get(key)),
+        " ".join(f"{key}={as_text(fields[key])}" for key in ("reason", "error") if fields.get(key)),
     )
+
+
+def _lost(fields: dict[str, Any]) -> str:
+    views = f"{as_text(fields['leaders'])} view(s) of who led" if fields.get("leaders") else ""
+    records = "" if views and fields.get("lost") == 0 else f"{as_text(fields.get('lost'))} record(s)"
+    return " and ".join(filter(None, (records, views)))
 
 
 def _time(value: object) -> str:
@@ -123,14 +132,14 @@ def _time(value: object) -> str:
         at = datetime.fromisoformat(str(value))
         return at.astimezone(UTC).isoformat(" ", "milliseconds")[:23]
     except (ValueError, OverflowError):
-        return _text(value)
+        return as_text(value)
 
 
 def _seconds(value: object) -> str:
-    return f"{value:.3f} s" if isinstance(value, int | float) else _text(value)
+    return f"{value:.3f} s" if isinstance(value, int | float) else as_text(value)
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
     """
     A value as text that stays on its line.
     """

@@ -36,8 +36,7 @@ _VACATE = "UPDATE elections SET session = NULL, key = NULL, node = NULL, metadat
 _TAKE = """
 INSERT INTO elections (name, token, session, key, number, node, metadata) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (name) DO UPDATE SET token = excluded.token, session = excluded.session, key = excluded.key,
-    number = excluded.number, node = excluded.node, metadata = excluded.metadata,
-    resign_token = NULL, resign_reason = NULL
+    number = excluded.number, node = excluded.node, metadata = excluded.metadata
 """
 
 
@@ -181,6 +180,7 @@ def acquire(database: Database, session: str, entry: Entry, until: float) -> tup
             return Reply(Outcome.REFUSED, holder=view[name].holder), view
         row = connection.execute("SELECT token, session, key, number FROM elections WHERE name = ?", (name,)).fetchone()
         newest, before, key, number = (0, None, None, 0) if row is None else row
+        request = view[name].request
         if (before, key) == (session, entry.key):
             return Reply(Outcome.DONE, token=newest), view
         if before == session and number > entry.number:
@@ -199,7 +199,7 @@ def acquire(database: Database, session: str, entry: Entry, until: float) -> tup
     database.highest = token
     database.ringer.tell(changed)
     held = Holder(entry.node, token, session, dict(entry.metadata or {}))
-    return Reply(Outcome.DONE, token=token, token_reset=lost), {name: Seen(held, tenure=tenure)}
+    return Reply(Outcome.DONE, token=token, token_reset=lost), {name: Seen(held, request=request, tenure=tenure)}
 
 
 def _is_anothers(seen: Seen, session: str) -> bool:
@@ -289,12 +289,14 @@ def request_resign(
     database: Database, election: str, token: int, reason: str | None, until: float
 ) -> tuple[Reply, View]:
     """
-    Leave a request beside the entry of a term, if it still leads.
+    Leave a request beside the entry of a term, if it still leads. The first words for a term stand.
     """
     with database.writing(until) as connection:
         seen = look(database, connection, [election])[election]
         if seen.holder is None or seen.holder.token != token:
             return Reply(Outcome.REFUSED, holder=seen.holder), {election: seen}
+        if seen.request is not None and seen.request[0] == token and seen.request[1] is not None:
+            return Reply(Outcome.DONE), {election: seen}
         connection.execute(
             "UPDATE elections SET resign_token = ?, resign_reason = ? WHERE name = ?", (token, reason, election)
         )

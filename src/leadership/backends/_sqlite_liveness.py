@@ -19,6 +19,7 @@ import os
 import uuid
 from dataclasses import dataclass
 
+from leadership import _clock
 from leadership.backends._sqlite_fork import close_in_child, forget
 
 SUFFIX = ".lock"
@@ -40,19 +41,7 @@ def here() -> Place:
     """
     The place of this process.
     """
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            boot = file.read().strip()
-    except OSError:  # not Linux, or /proc is not mounted
-        boot = ""
-    return Place(boot, _namespace("time"), _namespace("pid"))
-
-
-def _namespace(kind: str) -> str:
-    try:
-        return os.readlink(f"/proc/self/ns/{kind}")
-    except OSError:  # the kernel has no such namespaces, so there is but one
-        return ""
+    return Place(_clock.boot(), _clock.namespace("time"), _clock.namespace("pid"))
 
 
 def identity(status: os.stat_result) -> str:

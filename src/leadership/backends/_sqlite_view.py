@@ -48,7 +48,7 @@ class Seen:
     lapsed: int | None = None
     """The token of an entry that stands, and whose session is over."""
     request: tuple[int, str | None] | None = None
-    """The term that an operator asks to end, and why."""
+    """The term that was asked to end last, and why; it may be over."""
     tenure: Tenure | None = None
 
 
@@ -72,16 +72,17 @@ def look(database: Database, connection: sqlite3.Connection, elections: Sequence
     for row in connection.execute(_SELECT, (json.dumps(list(elections)),)).fetchall():
         name, token, session, node, metadata, resign_token, resign_reason, *columns = row
         database.highest = max(database.highest, token)
+        request = None if resign_token is None else (resign_token, resign_reason)
         if session is None:
+            view[name] = Seen(request=request)
             continue
         if session not in tenures:
             tenures[session] = judge(database, columns)
         tenure = tenures[session]
         if tenure is None:
-            view[name] = Seen(lapsed=token)
+            view[name] = Seen(lapsed=token, request=request)
             continue
         holder = Holder(str(node), token, session, _metadata(metadata))
-        request = (resign_token, resign_reason) if resign_token == token else None
         view[name] = Seen(holder, request=request, tenure=tenure)
     return view
 

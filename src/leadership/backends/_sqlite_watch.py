@@ -46,13 +46,16 @@ def facts(old: Seen | None, new: Seen) -> list[WatchEvent]:
     after = new.holder
     events: list[WatchEvent] = []
     if before is not None and (after is None or (after.token, after.session) != (before.token, before.session)):
-        lapsed = new.lapsed == before.token
-        events.append(WatchEvent(Fact.LEASE_EXPIRED if lapsed else Fact.KEY_DELETED, token=before.token))
+        fact = Fact.LEASE_EXPIRED if new.lapsed == before.token else Fact.KEY_DELETED
+        requests = (new.request, None if old is None else old.request)
+        asked = next((request for request in requests if request is not None and request[0] == before.token), None)
+        events.append(WatchEvent(fact, token=before.token, reason=None if asked is None else asked[1]))
     if after is not None and after != before:
         events.append(WatchEvent(Fact.LEADER_OBSERVED, holder=after))
     if old is None and after is None:
         events.append(WatchEvent(Fact.VACANT_OBSERVED))
-    if new.request is not None and (old is None or new.request != old.request):
+    in_force = after is not None and new.request is not None and new.request[0] == after.token
+    if in_force and new.request is not None and (old is None or new.request != old.request):
         token, reason = new.request
         events.append(WatchEvent(Fact.RESIGN_REQUESTED, token=token, reason=reason))
     return events

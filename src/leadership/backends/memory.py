@@ -13,10 +13,11 @@ import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
+from urllib.parse import unquote
 
+from leadership.backends._usable import check_usable
 from leadership.checks import check_ttl
-from leadership.errors import ConfigError
 from leadership.store import (
     MARGIN,
     Entry,
@@ -43,6 +44,8 @@ class _Election:
     holder: Holder | None = None
     key: str = ""
     number: int = 0
+    request: tuple[int, str | None] = (0, None)
+    """The term that was asked to resign last, and why."""
     watchers: list[Notify] = field(default_factory=list[Notify])
 
 
@@ -172,7 +175,8 @@ class MemoryServer:
         election = self._election(name)
         holder, election.holder, election.key = election.holder, None, ""
         if holder is not None:
-            self._tell(election, WatchEvent(fact, token=holder.token))
+            asked, reason = election.request
+            self._tell(election, WatchEvent(fact, token=holder.token, reason=reason if asked == holder.token else None))
 
     def overwrite(self, name: str, node: str) -> None:
         """
@@ -210,12 +214,15 @@ class MemoryServer:
 
     def request_resign(self, name: str, token: int, reason: str | None) -> Reply:
         """
-        Pass an operator's request on to the leader.
+        Pass an operator's request on to the leader. The first words for a term stand, whoever asks again.
         """
         election = self._election(name)
         if election.holder is None or election.holder.token != token:
             return Reply(Outcome.REFUSED, holder=election.holder)
-        self._tell(election, WatchEvent(Fact.RESIGN_REQUESTED, token=token, reason=reason))
+        asked, words = election.request
+        if asked != token or words is None:
+            election.request = (token, reason)
+        self._tell(election, WatchEvent(Fact.RESIGN_REQUESTED, token=token, reason=election.request[1]))
         return Reply(Outcome.DONE)
 
 
@@ -290,6 +297,13 @@ class MemoryStore(Store):
         self._pid = os.getpid()
         self._ended = False
 
+    @classmethod
+    def from_address(cls, address: str, **options: Any) -> Store:
+        """
+        The store of `memory://` + name.
+        """
+        return cls(unquote(address), **options)
+
     def timing(self, ttl: float) -> Timing:
         """
         A lease is a timer of the same process.
@@ -337,12 +351,7 @@ class MemoryStore(Store):
         self._ended = True
 
     def _check_usable(self) -> None:
-        if os.getpid() != self._pid:
-            msg = f"the store {self.url} was made before this process was forked: call connect() again"
-            raise ConfigError(msg)
-        if self._ended:
-            msg = f"the store {self.url} is closed: call connect() again"
-            raise ConfigError(msg)
+        check_usable(self.url, self._pid, ended=self._ended)
 
 
 def memory_timing(ttl: float) -> Timing:

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from leadership._clock import now
 from leadership.backends import _sqlite_entries as entries
@@ -33,6 +34,7 @@ from leadership.backends._sqlite_view import View, read
 from leadership.backends._sqlite_wake import can_wake
 from leadership.backends._sqlite_watch import POLL, SqliteWatch, Watcher
 from leadership.backends._sqlite_worker import Worker
+from leadership.backends._usable import check_usable
 from leadership.checks import check_ttl
 from leadership.errors import ConfigError, StoreRefused, StoreUnavailable
 from leadership.store import (
@@ -146,12 +148,13 @@ class SqliteStore(Store):
             ConfigError: There is no third slash, or the path cannot be used.
         """
         if not address.startswith("/"):
+            address = unquote(address)
             msg = (
                 f"sqlite://{address} names a host, and a file has none: write sqlite:///{address or 'leadership.db'}"
                 " for a path relative to the working directory, sqlite:////absolute/path for an absolute one"
             )
             raise ConfigError(msg)
-        return cls(address[1:], **options)
+        return cls(unquote(address[1:]), **options)
 
     @property
     def operations(self) -> int:
@@ -232,6 +235,12 @@ class SqliteStore(Store):
         until = now() + READ_PATIENCE
         return await self.change(lambda database: entries.request_resign(database, election, token, reason, until))
 
+    async def about(self) -> str:
+        """
+        The library that keeps the file.
+        """
+        return f"SQLite {sqlite3.sqlite_version}"
+
     async def aclose(self) -> None:
         """
         End the sessions, the watches and the thread. Idempotent.
@@ -288,9 +297,4 @@ class SqliteStore(Store):
         return reply
 
     def _check_usable(self) -> None:
-        if os.getpid() != self._pid:
-            msg = f"the store {self.url} was made before this process was forked: call connect() again"
-            raise ConfigError(msg)
-        if self._ended:
-            msg = f"the store {self.url} is closed: call connect() again"
-            raise ConfigError(msg)
+        check_usable(self.url, self._pid, ended=self._ended)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Final
 
@@ -40,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: For `--help`, `--version` and arguments that cannot be used.
     """
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:  # a terminal that is not UTF-8 shows an arrow, or a node's name, as an escape
+        reconfigure(errors="backslashreplace")
     args = parse(sys.argv[1:] if argv is None else list(argv))
     try:
         status: int = importlib.import_module(f"leadership.cli.{args.module}").main(args)
@@ -52,4 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone, as `head` does; what is still buffered must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = _NOBODY_READS
+    except Exception:  # noqa: BLE001 - Python's own status for it, 1, would be an answer: no, or a verdict
+        traceback.print_exc()
+        status = Exit.BROKEN
     return int(status)

@@ -28,6 +28,8 @@ class Exit(IntEnum):
     USAGE = 2
     UNKNOWN = 3
     """The answer did not come in time."""
+    BROKEN = 70
+    """An error that nobody foresaw, which is a bug of the library (EX_SOFTWARE)."""
     UNAVAILABLE = 69
     """The store did not answer, or cannot serve now (EX_UNAVAILABLE)."""
     NOT_ELECTED = 75

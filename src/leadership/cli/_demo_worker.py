@@ -4,6 +4,7 @@ One candidate of `leadership demo`, a process of its own: what it does goes to s
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 
@@ -22,7 +23,8 @@ def main(store: str, election: str, node: str, ttl: str, audit: str) -> None:
 
     def stop_with_the_demo() -> None:
         sys.stdin.read()
-        candidate.stop()
+        # Not `candidate.stop()`, which a candidate that has yet to run would forget: there is nothing to stop then.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     candidate.on_transition(tell)
     threading.Thread(target=stop_with_the_demo, daemon=True).start()

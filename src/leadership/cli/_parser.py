@@ -5,30 +5,17 @@ The arguments of the command, as data for argparse.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
-from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Final, NoReturn
 
 from leadership.cli._common import Exit, say
-
-STORE: Final = {
-    69: "the store is unavailable",
-    77: "the store refuses: credentials, permission, foreign data",
-}
-UNREAD: Final = {141: "nobody reads the output any more (SIGPIPE)"}
-INTERRUPTED: Final = {130: "interrupted (SIGINT)"}
-
-
-def _statuses(own: Mapping[int, str], *last: str) -> str:
-    """
-    The list of a subcommand's exit statuses, in their order.
-    """
-    statuses = {0: "done", 2: "the arguments cannot be used", **own}
-    return "\n".join(["exit statuses:", *(f"  {n:<4} {statuses[n]}" for n in sorted(statuses)), *last, ""])
-
+from leadership.cli._options import INTERRUPTED, STORE, UNREAD, Help, seconds
+from leadership.cli._options import add_json as _json
+from leadership.cli._options import statuses as _statuses
+from leadership.cli._parser_audit import STATUSES as AUDITS_STATUSES
+from leadership.cli._parser_audit import add_actions
 
 STATUSES_OF_RUN: Final = _statuses(
     {
@@ -50,6 +37,17 @@ returned. SIGTERM and SIGINT are passed on to CMD and end this process too; aske
 SIGHUP, SIGUSR1 and SIGUSR2 are passed on; a SIGHUP that comes when no CMD runs ends this process.
 
 A lease cannot fence what CMD has sent elsewhere before it died: hand LEADERSHIP_TOKEN to what it writes to.
+"""
+ABOUT_SERVE: Final = """\
+Follow an election and answer by HTTP, for what is not written in Python:
+
+  /leader?node=N  200 if N leads, as last seen; 503 if not, or while it is not known
+  /status         the view, as JSON
+  /healthz        200 while this process answers
+  /metrics        for Prometheus
+
+It does not stand, and what it says is what was last seen: a hint for routing, never a fence.
+Only this machine is answered, unless --listen names another address. There is no encryption and no password.
 """
 OPTIONS: Final = ("-h", "--help", "--version")
 """Of the command itself."""
@@ -130,7 +128,7 @@ class Subparsers(dict[str, Parser]):
             help=about,
             description=description or f"{about[0].upper()}{about[1:]}.",
             epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=Help,
         )
         self[name].set_defaults(module=module, parser=self[name])
         return self[name]
@@ -144,11 +142,14 @@ def _parser() -> tuple[Parser, Subparsers]:
         "demo",
         "demo",
         "watch three processes elect a leader, lose it, and elect another",
-        epilog=_statuses({0: "each promise was kept", 1: "a promise was not kept", **INTERRUPTED}),
+        epilog=_statuses(
+            {0: "each promise was kept", 1: "a promise was not kept, or the audits are not valid", **INTERRUPTED}
+        ),
     )
     demo.add_argument("--plain", action="store_true", help="plain lines, also on a terminal")
     _add_run(subparsers)
     _add_look(subparsers)
+    _add_serve(subparsers)
     _add_read(subparsers)
     return parser, subparsers
 
@@ -165,6 +166,11 @@ def _add_run(subparsers: Subparsers) -> None:
     run.add_argument("--wait", type=seconds, metavar="S", help="give up after S seconds without election, status 75")
     run.add_argument("--once", action="store_true", help="do not stand again after a demotion: end with status 75")
     run.add_argument("--audit", metavar="FILE", help="append each transition to FILE, as JSON lines")
+    run.add_argument(
+        "--listen",
+        metavar="ADDR",
+        help="answer /leader, /healthz, /status and /metrics at ADDR, such as 127.0.0.1:8080",
+    )
 
 
 def _add_look(subparsers: Subparsers) -> None:
@@ -209,9 +215,27 @@ def _add_look(subparsers: Subparsers) -> None:
         ),
     )
     _election(resign)
-    resign.add_argument("--reason", metavar="R", help="is recorded, and told to the leader")
+    resign.add_argument("--reason", metavar="R", help="is recorded, and told to the leader and to all who follow")
     _timeout(resign, 60)
     _json(resign)
+
+
+def _add_serve(subparsers: Subparsers) -> None:
+    serve = subparsers.add(
+        "serve",
+        "serve",
+        "answer by HTTP who leads, until interrupted",
+        description=ABOUT_SERVE,
+        epilog=_statuses({0: "interrupted (SIGINT, SIGTERM)", **STORE}),
+    )
+    _election(serve)
+    serve.add_argument("--node", metavar="N", help="/leader says whether N leads, unless it is asked for another")
+    serve.add_argument(
+        "--listen",
+        default="127.0.0.1:8080",
+        metavar="ADDR",
+        help="HOST:PORT to answer at (default: 127.0.0.1:8080); port 0 for any that is free",
+    )
 
 
 def _add_read(subparsers: Subparsers) -> None:
@@ -221,6 +245,22 @@ def _add_read(subparsers: Subparsers) -> None:
     _store(explain)
     _ttl(explain)
     _json(explain)
+    doctor = subparsers.add(
+        "doctor",
+        "doctor",
+        "try all that an election needs of a store, and say what is wrong",
+        epilog=_statuses({0: "all is well", 1: "something is unsound, and not refused", **STORE, **INTERRUPTED}),
+    )
+    _store(doctor)
+    doctor.add_argument(
+        "--election",
+        default="leadership-doctor",
+        metavar="E",
+        help="stand in E, where nobody else does (default: leadership-doctor)",
+    )
+    _ttl(doctor)
+    _timeout(doctor, 10)
+    _json(doctor)
     diagram = subparsers.add(
         "diagram", "diagram", "draw a machine", epilog=_statuses({2: "the arguments or the audits cannot be used"})
     )
@@ -228,23 +268,9 @@ def _add_read(subparsers: Subparsers) -> None:
     diagram.add_argument("--format", choices=("mermaid", "dot", "svg", "png"), default="mermaid")
     diagram.add_argument("--output", metavar="FILE", help="write to FILE instead of stdout")
     diagram.add_argument("--audit", nargs="+", default=(), metavar="FILE", help="count the transitions of these audits")
-    epilog = _statuses({2: "the arguments or the audits cannot be used", **UNREAD, **INTERRUPTED})
-    actions = subparsers.add("audit", "audit", "read audit files", epilog=epilog).add_subparsers(
-        dest="action", metavar="ACTION", required=True
-    )
-    show = actions.add_parser(
-        "show",
-        help="print the transitions of several audits in order",
-        description="Print the transitions of several audits in order.",
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    show.set_defaults(parser=show)
-    show.add_argument("files", nargs="+", metavar="FILE")
-    show.add_argument("--election", metavar="E", help="of this election only")
-    show.add_argument("--node", metavar="N", help="of this node only")
-    show.add_argument("--rotated", action="store_true", help="also the rotated files of each")
-    _json(show)
+    diagram.add_argument("--rotated", action="store_true", help="with --audit: also the rotated files of each")
+    audit = subparsers.add("audit", "audit", "read, judge and report on audit files", epilog=AUDITS_STATUSES)
+    add_actions(audit)
 
 
 def _ttl(parser: Parser) -> None:
@@ -271,24 +297,3 @@ def _timeout(parser: Parser, default: float) -> None:
     parser.add_argument(
         "--timeout", type=seconds, default=default, metavar="S", help=f"seconds to wait (default: {default:g})"
     )
-
-
-def _json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-
-
-def seconds(text: str) -> float:
-    """
-    A number of seconds, 0 or more.
-
-    Raises:
-        ArgumentTypeError: It is none.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        msg = f"{text!r} is not a number of seconds, 0 or more"
-        raise argparse.ArgumentTypeError(msg)
-    return value

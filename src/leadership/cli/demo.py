@@ -15,16 +15,19 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
 from leadership import Timing, _clock, connect
 from leadership._runtime.api import request_resign
+from leadership.audit import Verdict
 from leadership.cli import _demo_picture as picture
 from leadership.cli._common import Exit, say
 from leadership.cli._demo_view import View, best_view
+from leadership.cli._report import in_words, write_report
 from leadership.diagram import count_transitions, draw
 from leadership.store import Outcome, Store
 
@@ -86,8 +89,8 @@ def main(args: argparse.Namespace) -> int:
             raise
         finally:
             demo.end()
-    demo.epilogue()
-    return Exit.YES if all(result.took <= result.promised for result in demo.results) else Exit.NO
+    is_valid = demo.epilogue()
+    return Exit.YES if is_valid and all(result.took <= result.promised for result in demo.results) else Exit.NO
 
 
 class Demo:
@@ -136,7 +139,7 @@ class Demo:
         killed = _clock.now()
         node = self.nodes.pop(name)
         node.process.kill()
-        node.process.wait()
+        _see_off(node.process)
         self.note(name, picture.GONE, killed)
         self.view.node(name, node.process.pid, "killed")
         elected = self.until_elected(above=leader["token"])
@@ -202,14 +205,15 @@ class Demo:
         Start a node's process.
         """
         self.view.say(f"start {name}")
-        process = subprocess.Popen(
-            [*_WORKER, self.store.url, ELECTION, name, str(TTL), str(self.audit_file(name))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # an interruption from the terminal is the demo's to handle
-        )
-        self.nodes[name] = Node(name, process)
+        with _uninterrupted():  # a process that is not among the nodes would be left behind
+            process = subprocess.Popen(
+                [*_WORKER, self.store.url, ELECTION, name, str(TTL), str(self.audit_file(name))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,  # an interruption from the terminal is the demo's to handle
+            )
+            self.nodes[name] = Node(name, process)
         self.view.node(name, process.pid, "starting")
         assert process.stdout is not None  # noqa: S101 - for the type checker
         threading.Thread(target=self._listen, args=(process.pid, process.stdout), daemon=True).start()
@@ -229,15 +233,16 @@ class Demo:
         process.terminate()
         self.until(lambda record: record["node"] == name and record["dest"] == "idle", f"{name} has stopped")
         del self.nodes[name]  # from now on its end is no surprise
-        process.wait(PATIENCE)
+        _see_off(process, PATIENCE)
 
     def end(self) -> None:
         """
         Leave no process behind, whatever happened.
         """
-        for node in self.nodes.values():
-            node.process.kill()
-            node.process.wait()
+        with _uninterrupted():
+            for node in self.nodes.values():
+                node.process.kill()
+                _see_off(node.process)
 
     def note(self, name: str, state: str, at: float) -> None:
         """
@@ -265,12 +270,14 @@ class Demo:
 
     def until_elected(self, *, above: int) -> Record:
         """
-        Show what is reported until a later term has begun.
+        Show what is reported until a later term has begun; that may have been told before what ended the last one.
         """
-        return self.until(
-            lambda record: record["dest"] == "leader" and record["token"] > above,
-            f"a leader is elected with a token above {above}",
-        )
+
+        def is_later(record: Record) -> bool:
+            return bool(record["dest"] == "leader" and record["token"] > above)
+
+        told = next(filter(is_later, self.records), None)
+        return told or self.until(is_later, f"a leader is elected with a token above {above}")
 
     def rest(self) -> None:
         """
@@ -304,9 +311,9 @@ class Demo:
 
     # -- afterwards ---------------------------------------------------------------------------------------------
 
-    def epilogue(self) -> None:
+    def epilogue(self) -> bool:
         """
-        What was promised, what was seen, and where it can be read again.
+        What was promised, what was seen, where it can be read again, and whether the audits are judged valid.
         """
         tell = self.view.say
         tell("\nwho led\n", "bold")
@@ -328,6 +335,40 @@ class Demo:
         tell(f"  {diagram}  (the machine as Mermaid, its edges counted)")
         tell(f"  leadership audit show {self.folder}/*.jsonl")
         tell(f"  leadership diagram candidate --audit {self.folder}/*.jsonl")
+        report = self.folder / "report.html"
+        audits = [str(self.audit_file(name)) for name in NODES]
+        judgement = write_report(audits, str(report), f"leadership demo: {ELECTION}")
+        is_valid = judgement.verdict is Verdict.VALID
+        tell("\nthe verdict on the audits\n", "bold")
+        tell(f"  {in_words(judgement)}", "bold green" if is_valid else "bold red")
+        for finding in judgement.findings:
+            tell(f"  {finding.kind}: {finding.what}")
+        tell(f"  {report}  (a page to open in a browser)")
+        return is_valid
+
+
+@contextmanager
+def _uninterrupted() -> Generator[None]:
+    """
+    Raise the KeyboardInterrupt that comes meanwhile at the end. On the main thread.
+    """
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
+
+
+def _see_off(process: subprocess.Popen[str], timeout: float | None = None) -> None:
+    """
+    Wait for the end of a process, and close the pipe to it; the one from it is its listener's.
+    """
+    process.wait(timeout)
+    assert process.stdin is not None  # noqa: S101 - for the type checker
+    process.stdin.close()
 
 
 def verdict(result: Result) -> str:

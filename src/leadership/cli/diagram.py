@@ -18,7 +18,9 @@ def main(args: argparse.Namespace) -> int:
     """
     Run the subcommand.
     """
-    counts = count_transitions((line.fields for line in read(args.audit)), args.kind) if args.audit else None
+    counts = None
+    if args.audit:
+        counts = count_transitions((line.fields for line in read(args.audit, rotated=args.rotated)), args.kind)
     if args.format == "png" and args.output is None and sys.stdout.isatty():
         msg = "a png is no text for a terminal: give --output FILE, or redirect stdout"
         raise ConfigError(msg)

@@ -15,7 +15,7 @@ from typing import TypeAlias, TypeVar
 
 from leadership import ConfigError, Follower, Leader, StoreRefused, StoreUnavailable, Transition, _clock
 from leadership._runtime.api import read_leader, request_resign
-from leadership.checks import check_name
+from leadership.checks import check_name, check_reason
 from leadership.cli._common import Exit, leader_dict, put, put_json, say
 from leadership.cli._store import reach
 from leadership.store import Outcome, Store
@@ -119,6 +119,7 @@ def resign(store: Store, args: argparse.Namespace) -> int:
     """
     Ask the present term to end, and wait until it is over.
     """
+    check_reason(args.reason)
     give_up = _clock.now() + args.timeout
     holder = _answer(lambda: read_leader(store, args.election, args.timeout), args.timeout)
     if holder is None:

@@ -36,6 +36,7 @@ from leadership import (
 from leadership.cli._audit import spoken
 from leadership.cli._command import check_command, check_proc, why_refused
 from leadership.cli._common import Exit, say, without_waiting_for_stderr
+from leadership.cli._http import answering
 from leadership.cli._job import NOT_EXECUTABLE, End, Job, adopt_orphans, reap
 from leadership.cli._store import reach
 
@@ -93,7 +94,9 @@ def main(args: argparse.Namespace) -> int:
             observers=observers,
             log=False,
         )
-        return Runner(candidate, args.command, grace=args.grace, wait=args.wait, once=args.once).run()
+        runner = Runner(candidate, args.command, grace=args.grace, wait=args.wait, once=args.once)
+        with answering(args.listen, candidate):
+            return runner.run()
 
 
 class Runner:

@@ -17,6 +17,8 @@ Why it is as it is:
 * `still_valid`: an answer that comes after the deadline in force revives nothing: the user has seen the term end.
 * `own_key`: the deletion of the previous holder's entry may be seen after we acquired.
 * `newer_other`: an observation may be older than our own term.
+* `in_queue`: where the store keeps those who wait in a queue, the end of a term concerns the next in it only, who is
+  told; the others would ask in vain, all at once.
 * `fatal`: revoked credentials end a term; a lost packet does not, the deadline will.
 * `callbacks_returned`: a candidate whose own callbacks still run does not stand again.
 """
@@ -55,6 +57,8 @@ class CandidateContext:
     on_callback_error: str = "resign"
     holds_through_suspension: bool = True
     """False where a suspended session may be ended before its time."""
+    queues: bool = False
+    """The store keeps those who wait in a queue, and tells whose turn it is."""
 
 
 CandidateEvent: TypeAlias = Event[T]
@@ -97,6 +101,13 @@ def newer_other(ctx: CandidateContext, event: CandidateEvent) -> bool:
     if event.session == ctx.session:
         return False
     return event.confirmed or (event.token is not None and ctx.token is not None and event.token > ctx.token)
+
+
+def in_queue(ctx: CandidateContext, event: CandidateEvent) -> bool:
+    """
+    The entry that went was another's, and the store will tell when it is our turn.
+    """
+    return ctx.queues and event.token is not None
 
 
 def fatal(ctx: CandidateContext, event: CandidateEvent) -> bool:  # noqa: ARG001 - guards share one signature
@@ -200,6 +211,7 @@ _CAMPAIGNING: tuple[CandidateRow, ...] = (
     # The outcome of the acquire is unknown: the clean-up removes what it may have left.
     Row(S.CAMPAIGNING, T.STORE_ERROR, S.ERROR, GO, None, (E.CLEANUP,)),
     Row(S.CAMPAIGNING, T.WATCH_CLOSED, None, STAY, None, (E.TRY_ACQUIRE,)),
+    Row(S.CAMPAIGNING, T.KEY_DELETED, None, IGNORE, in_queue),
     Row(S.CAMPAIGNING, T.KEY_DELETED, None, STAY, None, (E.TRY_ACQUIRE,)),
     Row(S.CAMPAIGNING, T.RESIGN, S.RESIGNING, GO, None, (E.SET_REJOIN, E.CANCEL_ATTEMPT, E.CLEANUP)),
     Row(S.CAMPAIGNING, T.STOP, S.RESIGNING, GO, None, (E.SET_STOP, E.CANCEL_ATTEMPT, E.CLEANUP)),

@@ -6,9 +6,22 @@ An observer is called with one frozen record. It can neither change an election 
 
 from __future__ import annotations
 
-from leadership.observers._protocol import Observer
+from leadership.fsm.record import Renewal
+from leadership.observers._protocol import DropObserver, Observer, RenewalObserver
 from leadership.observers.audit import AuditLog
 from leadership.observers.history import History
 from leadership.observers.log import LogObserver
+from leadership.observers.opentelemetry import OpenTelemetryObserver
+from leadership.observers.prometheus import PrometheusObserver
 
-__all__ = ["AuditLog", "History", "LogObserver", "Observer"]
+__all__ = [
+    "AuditLog",
+    "DropObserver",
+    "History",
+    "LogObserver",
+    "Observer",
+    "OpenTelemetryObserver",
+    "PrometheusObserver",
+    "Renewal",
+    "RenewalObserver",
+]

@@ -236,9 +236,10 @@ def _last_line(fd: int, size: int) -> bytes:
     wanted = 4096
     while True:
         start = max(0, size - wanted)
-        lines = os.pread(fd, size - start, start).rstrip(b"\n").rsplit(b"\n", 1)
-        if len(lines) == 2 or start == 0:
-            return lines[-1]
+        first, *lines = os.pread(fd, size - start, start).split(b"\n")
+        last = next((line for line in reversed(lines) if line.strip()), None)
+        if last is not None or start == 0:
+            return first if last is None else last
         wanted *= 8
 
 

@@ -16,13 +16,14 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, Literal, Self, get_args
+from typing import Final, Literal, Self, get_args
 
 from leadership.errors import ConfigError
 from leadership.fsm.record import Transition
 from leadership.observers._audit_file import AuditFile
-from leadership.observers._audit_lines import AuditLines, is_beginning
+from leadership.observers._audit_lines import AuditLines, Subject, View, is_beginning
 from leadership.observers.log import log_event
 
 Durability = Literal["os", "group", "sync"]
@@ -33,7 +34,7 @@ GROUP_SECONDS: Final = 0.1
 _BATCH: Final = 64
 _HEAD: Final = 4096
 
-_Item = tuple[Transition | dict[str, Any], Acknowledge | None]
+_Item = tuple[Transition | View | Subject, Acknowledge | None]
 
 
 class AuditLog:
@@ -80,7 +81,7 @@ class AuditLog:
         self.durability: Final = durability
         self.required: Final = required
         self.failures = 0
-        """Counts the records that could not be written, or not be synced."""
+        """Counts the lines that could not be written, or not be synced."""
         self._chain = chain
         self._file = AuditFile(self.path, rotate_bytes=rotate_bytes, chain=chain, durable=durability != "os")
         self._reset()
@@ -119,14 +120,56 @@ class AuditLog:
 
     __call__ = submit
 
-    def header(self, *, incarnation: str, election: str, node: str, timing: Mapping[str, float]) -> None:
+    def header(
+        self,
+        *,
+        boot: str,
+        clock: str | None,
+        incarnation: str,
+        election: str,
+        node: str,
+        timing: Mapping[str, float],
+    ) -> None:
         """
         Say what a candidate was promised, before its first record after each start; returns at once.
 
-        It is written before the candidate's first record in each file, and forgotten when a record says `idle`.
+        It is written before the candidate's first line in each file, and forgotten when a record says `idle`.
+
+        Args:
+            boot: Names the process, as its records do.
+            clock: Names what the process's `monotonic` is read from; None where that is not known.
+            incarnation: Names the candidate, as its records do.
+            election: Its election.
+            node: Its name.
+            timing: What its TTL means, in seconds; empty for a follower.
         """
         fields = {"incarnation": incarnation, "election": election, "node": node, "timing": dict(timing)}
-        self._put((fields, None))
+        self._put((Subject(boot, clock, fields), None))
+
+    def leader(
+        self,
+        *,
+        at: datetime,
+        monotonic: float,
+        boot: str,
+        incarnation: str,
+        election: str,
+        node: str,
+        leader: tuple[str, int] | None,
+    ) -> None:
+        """
+        Say who leads, as a candidate or follower sees it, when that has changed and is known; returns at once.
+
+        Args:
+            at: Wall clock, UTC.
+            monotonic: Seconds on the clock of deadlines.
+            boot: Names the process, as its records do.
+            incarnation: Names who saw it, as its records do.
+            election: The election.
+            node: The name of who saw it.
+            leader: Node and token of who leads; None for nobody.
+        """
+        self._put((View(at, boot, incarnation, monotonic, election, node, leader), None))
 
     def close(self, timeout: float = 5.0) -> None:
         """
@@ -192,7 +235,7 @@ class AuditLog:
         while True:
             outcomes: list[tuple[Acknowledge | None, BaseException | None]] = []
             for entry, acknowledge in self._batch():
-                if isinstance(entry, dict):
+                if isinstance(entry, Subject):
                     self._lines.declare(entry)
                 else:
                     outcomes.append((acknowledge, self._attempt(entry)))
@@ -217,11 +260,11 @@ class AuditLog:
                 items.append(self._queue.get_nowait())
         return [item for item in items if item is not None]
 
-    def _attempt(self, record: Transition) -> BaseException | None:
+    def _attempt(self, item: Transition | View) -> BaseException | None:
         try:
-            self._lines.write(record)
+            self._lines.write(item)
         except Exception as error:  # noqa: BLE001 - whatever it was, the records that follow must not suffer
-            self.failures += 1
+            self.failures += isinstance(item, Transition)  # views are no records, and a gap counts them apart
             return error
         return None
 

@@ -8,8 +8,9 @@ with `leadership_`, so that none collides with those of logging itself. A host t
 Which of the two is asked at each event, not at construction: a candidate is often made while modules are imported,
 before the program's first line configures anything, and the question costs less than a microsecond.
 
-Nothing here calls `structlog.configure`, starts a thread or adds trace ids: a record is logged on a thread of the
-library, where the caller's context variables are not set. A host that wants more keys adds a processor or a filter.
+Nothing here calls `structlog.configure` or starts a thread. A record is logged on a thread of the library, where the
+caller's context variables are not set; it brings `trace_id` and `span_id` of the call that it answers. A host that
+wants more keys adds a processor or a filter.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def level_of(record: Transition) -> int:
     """
     The level of a record: a WARNING is what an operator should see, DEBUG is what moved nothing.
     """
-    if record.disposition == Disposition.ILLEGAL or record.reason == "token_reset":
+    reset = record.trigger == "acquired" and record.reason == "token_reset"  # else they are somebody's words
+    if reset or record.disposition == Disposition.ILLEGAL:
         return logging.WARNING
     if record.disposition != Disposition.GO:
         return logging.DEBUG

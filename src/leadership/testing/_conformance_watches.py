@@ -5,7 +5,7 @@ Facts about watches: the truth first, then all that happens, in order, of one el
 from __future__ import annotations
 
 from leadership.store import Fact, Holder, Outcome, Store, WatchEvent
-from leadership.testing._conformance_stage import GONE, Stage, Suite, demand, scenario
+from leadership.testing._conformance_stage import GONE, Heard, Stage, Suite, demand, scenario
 
 REASON = "maintenance, é '1' \\ %"
 
@@ -206,6 +206,44 @@ class WatchFacts(Suite):
         reasons = [event.reason for event in heard.events if event.fact is Fact.RESIGN_REQUESTED]
         demand(set(reasons) == {"right"}, "a request that is refused is told to nobody", heard)
 
+    @scenario
+    async def test_watch_tells_why_a_term_ended(self, stage: Stage) -> None:
+        """
+        Who watches knows why a term ended that was asked to resign, though it did so at once: by a request that is told
+        before the end, or by the end itself. The next term, which nobody asks, ends without a reason.
+        """
+        store, other = stage.store(), stage.store()
+        session, watches = await stage.session(store), [stage.watch(each, "job") for each in (store, other)]
+        for reason in (REASON, None, "another"):
+            entry = stage.entry("job")
+            token = await stage.take(session, entry)
+            for heard in watches:
+                await heard.leader(token)
+            if reason is not None:
+                await _asked(store, "job", token, reason)
+            await stage.release(session, entry)
+            for heard in watches:
+                await heard.gone(token)
+                fact = f"a watch tells why a term ended, not later than the end: {reason!r} of token {token}"
+                demand(_why(heard, token) == ({reason} - {None}), fact, heard)
+
+    @scenario
+    async def test_reason_outlives_a_quick_successor(self, stage: Stage) -> None:
+        """
+        A watch that learns of a request, of the end and of the next leader in one look tells the reason all the same.
+        """
+        store, other, watcher = stage.store(), stage.store(), stage.store()
+        session, successor = await stage.session(store), await stage.session(other)
+        heard, entry = stage.watch(watcher, "job"), stage.entry("job")
+        token = await stage.take(session, entry)
+        await heard.leader(token)
+        await _asked(store, "job", token, REASON)
+        await stage.release(session, entry)
+        later = await stage.take(successor, stage.entry("job", "bob"))
+        await heard.leader(later)
+        fact = f"a watch tells why a term ended before it tells of the next: {REASON!r} of token {token}"
+        demand(_why(heard, token) == {REASON}, fact, heard)
+
 
 def _moment(event: WatchEvent) -> tuple[int, bool] | None:
     """
@@ -214,6 +252,21 @@ def _moment(event: WatchEvent) -> tuple[int, bool] | None:
     if event.fact is Fact.LEADER_OBSERVED and event.holder is not None:
         return event.holder.token, False
     return (event.token or 0, True) if event.fact in GONE else None
+
+
+def _why(heard: Heard, token: int) -> set[str | None]:
+    """
+    The reasons that were told for the end of a term, before it was over or with its end.
+    """
+    reasons: set[str | None] = set()
+    for event in heard.events:
+        if event.holder is not None and event.holder.token > token:
+            break
+        if event.token == token and event.fact in (*GONE, Fact.RESIGN_REQUESTED):
+            reasons.add(event.reason)
+        if event.token == token and event.fact in GONE:
+            break
+    return reasons - {None}
 
 
 async def _asked(store: Store, election: str, token: int, reason: str | None) -> None:

@@ -15,7 +15,7 @@ from leadership.store import Fact, Store
 from leadership.term import Term
 from leadership.testing._store import Network, SimulatedStore, refusal
 from leadership.testing._threads import current_thread
-from leadership.testing._virtual import Stores, World
+from leadership.testing._virtual import Stores, VirtualEngine, World
 
 NODE_FAULTS: Final = (
     "partition",
@@ -50,13 +50,17 @@ class Simulation:
     def __init__(self, seed: object = 0) -> None:
         self.seed = seed
         self._world = World(seed)
-        self._network = Network(self._world)
-        self._stores = Stores(
-            self._world, lambda node, engine: SimulatedStore(self._network, self._stores, node, engine)
-        )
+        self._network = self._make_network(self._world)
+        self._stores = Stores(self._world, self._make_store)
         self.store: Store = self._stores.view("")
         """For `Candidate` and `Follower`."""
         self.store.closer = self._stop_all
+
+    def _make_network(self, world: World) -> Network:
+        return Network(world)
+
+    def _make_store(self, node: str, engine: VirtualEngine) -> Store:
+        return SimulatedStore(self._network, self._stores, node, engine)
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -107,7 +111,7 @@ class Simulation:
         Args:
             kind: Of a node: `partition`; `lose_requests`, `lose_replies` (applied, but the answer never comes); `loss`
                 (`part=0.3`); `delay` (`least=, most=` seconds each way); `stall` (the process stands still, its clock
-                does not); `crash` (for good); `clock` (`rate=1.05`); `refuse` (credentials are revoked).
+                does not); `crash` (until `restart`); `clock` (`rate=1.05`); `refuse` (credentials are revoked).
                 Of the store: `hang`; `down` (connections refused); `wipe` (all data is lost); of an `election`:
                 `expire` (its holder's session ends), `delete` (its entry is removed), `steal` (an operator's entry
                 takes its place).
@@ -194,7 +198,7 @@ class Simulation:
         for session in tuple(server.leases):
             server.expire(session)
         for election in server.elections.values():
-            election.token = 0
+            election.token, election.request = 0, (0, None)
 
     def _steal(self, name: str, thief: str) -> None:
         server = self._network.server
@@ -228,6 +232,12 @@ class Simulation:
             self._network.resume()
         if kind in (None, "down"):
             self._network.unavailable = False
+
+    def restart(self, node: str) -> None:
+        """
+        After a crash: whoever stands as that node from now on is a new process, with the old one's name and link.
+        """
+        self._stores.restart(node)
 
     def release(self, election: str) -> None:
         """

@@ -8,8 +8,10 @@ Law 2: the production engine runs unchanged; only its loop, its lanes and its cl
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import selectors
+import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -72,6 +74,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _looked(self, idle: bool) -> None:
         self._idle = idle
+        self._clock_resolution = 2 * math.ulp(self._jump.now)  # asyncio's timers may be so much too early
         if self._single or idle:
             self.stop()  # after this turn
 
@@ -96,6 +99,10 @@ class World:
         self.loop = VirtualLoop()
         self.random = random.Random(f"{seed}")
         self.seed = seed
+        self.clock = uuid.uuid4().hex
+        """Names the virtual time of this very run: that of another, even with the same seed, is not comparable."""
+        self.booted = random.Random(f"{seed}/clock").uniform(0.0, 1e6)
+        """What the processes' clocks show at the beginning: all run on one machine, as far as clocks are concerned."""
         self.threads: list[VirtualThread] = []
 
     def spawn(self, run: Callable[[], None]) -> None:
@@ -150,11 +157,11 @@ class World:
         """
         Let virtual time pass until a predicate holds, looked at after every step. On the simulation's own thread only.
         """
-        deadline = None if timeout is None else self.loop.time() + timeout
-        limit = None if deadline is None else self.loop.call_at(deadline, lambda: None)
+        over: list[None] = []  # the clock may show a little less by then, by rounding
+        limit = None if timeout is None else self.loop.call_later(timeout, over.append, None)
         try:
             while not until():
-                if deadline is not None and self.loop.time() >= deadline:
+                if over:
                     return False
                 if not self.loop.turn() and not until():
                     msg = "nothing is left that could happen in this simulation: it would wait for ever"
@@ -215,7 +222,7 @@ class _Inline(Dispatcher):
     Observers at once and in order: a simulation has nobody to stall.
     """
 
-    def put(self, observer: Callable[..., Any], *args: Any) -> None:
+    def put(self, observer: Callable[..., Any], *args: Any, on_dropped: Callable[..., Any] | None = None) -> None:  # noqa: ARG002 - nothing is
         call(observer, args)
 
 
@@ -224,16 +231,17 @@ class VirtualEngine(Engine):
     The production engine of one simulated process: with a clock of its own, that can be stalled and can crash.
     """
 
-    def __init__(self, world: World, node: str) -> None:
+    def __init__(self, world: World, node: str, life: int = 0) -> None:
         self.world = world
         self.node = node
         self.rate = 1.0
         self._origin = world.loop.time()
-        seeded = random.Random(f"{world.seed}/{node}")
-        self._base = seeded.uniform(0.0, 1e6)  # no two processes count from the same moment
+        seeded = random.Random(f"{world.seed}/{node}/{life}" if life else f"{world.seed}/{node}")
+        self._base = world.booted + self._origin
         self.stalled = self.crashed = False
         self._held: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         super().__init__(world.loop, seeded)
+        self.clock = world.clock
         self.dispatcher = _Inline()
 
     def now(self) -> float:
@@ -248,6 +256,9 @@ class VirtualEngine(Engine):
         """
         self._base, self._origin = self.now(), self.loop.time()
         self.rate = rate
+        self.clock = self.new_id()  # its moments are no longer those of the others
+        for driver in tuple(self.drivers):
+            driver.describe_to_audits()
 
     def utcnow(self) -> datetime:
         """
@@ -271,6 +282,8 @@ class VirtualEngine(Engine):
         End a stall: what came meanwhile is delivered, in order.
         """
         self.stalled = False
+        if self.crashed:
+            self._held.clear()
         while self._held and not self.stalled:
             fn, args = self._held.popleft()
             super().deliver(fn, *args)
@@ -286,6 +299,9 @@ class VirtualEngine(Engine):
         A moment of this process's clock.
         """
         moment = self._origin + (when - self._base) / self.rate
+        # Whoever is called too early, by rounding, asks for the same moment again, for ever.
+        while self._base + (moment - 4 * math.ulp(moment) - self._origin) * self.rate < when:
+            moment += max(math.ulp(when), math.ulp(moment))
         return self.loop.call_at(max(self.loop.time(), moment), self.deliver, fn, *args)
 
     def wakeup(self) -> Wakeup:
@@ -324,12 +340,23 @@ class Stores:
         self._make = make
         self.engines: dict[str, VirtualEngine] = {}
         self.views: dict[str, Store] = {}
+        self._past: list[VirtualEngine] = []
+        """Of processes that are gone: their calls are under way, and nobody else holds them."""
 
     def view(self, node: str) -> Store:
         """
         The store as the process of a node sees it.
         """
         if node not in self.views:
-            self.engines[node] = VirtualEngine(self._world, node)
+            self.engines[node] = VirtualEngine(self._world, node, len(self._past))
             self.views[node] = self._make(node, self.engines[node])
         return self.views[node]
+
+    def restart(self, node: str) -> None:
+        """
+        End what may be left of a node's process: the next view is that of a new one.
+        """
+        if node in self.views:
+            self.engines[node].crashed = True
+            self._past.append(self.engines.pop(node))
+            del self.views[node]
