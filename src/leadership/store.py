@@ -331,8 +331,8 @@ class Store(ABC):
         Tell what happens to an election from now on. Any number of watches of one election share their cost.
 
         A watch begins with the truth as far as it is known (`LEADER_OBSERVED` or `VACANT_OBSERVED`, later when it has
-        to be read first), and ends with `WATCH_CLOSED` if it breaks. It tells why a term ended that was asked to
-        resign: by RESIGN_REQUESTED before the end, or by the end's `reason` where it tells the two as one.
+        to be read first) and the request to resign that stands, and ends with `WATCH_CLOSED` if it breaks. It tells why
+        a term ended that was asked to: by RESIGN_REQUESTED before the end, or by the end's `reason`, as one event.
         """
 
     @abstractmethod

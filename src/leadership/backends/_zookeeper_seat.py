@@ -48,6 +48,9 @@ class ZooKeeperWatch(Watch):
             head = self.seat.head
             vacant = WatchEvent(Fact.VACANT_OBSERVED)
             self.tell(vacant if head is None else WatchEvent(Fact.LEADER_OBSERVED, holder=head.holder))
+            request = self.seat.request()
+            if request is not None:
+                self.tell(request)
 
 
 @dataclass(eq=False, slots=True)
@@ -80,6 +83,15 @@ class Seat:
     trigger: Trigger | None = None
     timer: asyncio.TimerHandle | None = None
 
+    def request(self) -> WatchEvent | None:
+        """
+        That the term which leads was asked to resign, if it was.
+        """
+        token, reason = self.asked
+        if self.asked_at == 0 or self.head is None or self.head.holder.token != token:
+            return None
+        return WatchEvent(Fact.RESIGN_REQUESTED, token=token, reason=reason)
+
     def tell(self, event: WatchEvent) -> None:
         """
         Pass a fact on to those who know what was before it.
@@ -104,6 +116,9 @@ class Seat:
                 # Behind a node that was written to. Who watches would take it for an old one, were it not to read.
                 self.tell(WatchEvent(Fact.SESSION_RESTORED))
             self.newest = head.holder.token
+            request = self.request()
+            if request is not None and (before is None or head.name != before.name):
+                self.tell(request)  # it was read before the leader was known whom it was meant for
         self.known = True
         for watch in tuple(self.watches):
             watch.begin()

@@ -381,7 +381,7 @@ class Watcher:
 
     async def _read_request(self, link: Link, seat: Seat) -> None:
         """
-        Read what a term was asked for, and pass it on if that term leads. Until then its end is not told.
+        Read what a term was asked for, and pass it on if that term is known to lead. Until then its end is not told.
         """
         path, seat.news = _request_path(seat), True
         seat.fired.pop(path, None)
@@ -390,9 +390,9 @@ class Watcher:
         if isinstance(answer, WireError) or seat.asked_at == answer[1].mzxid:
             return
         seat.asked_at, seat.asked = answer[1].mzxid, parse_request(answer[0]) or (0, None)
-        token, reason = seat.asked
-        if seat.head is not None and seat.head.holder.token == token:
-            seat.tell(WatchEvent(Fact.RESIGN_REQUESTED, token=token, reason=reason))
+        request = seat.request()
+        if request is not None:
+            seat.tell(request)
 
 
 def _request_path(seat: Seat) -> str:

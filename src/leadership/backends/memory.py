@@ -204,7 +204,12 @@ class MemoryServer:
             if election.holder is None
             else WatchEvent(Fact.LEADER_OBSERVED, holder=election.holder)
         )
-        asyncio.get_running_loop().call_soon(self._pass_on, election, notify, first)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._pass_on, election, notify, first)
+        token, reason = election.request
+        if election.holder is not None and election.holder.token == token:
+            stands = WatchEvent(Fact.RESIGN_REQUESTED, token=token, reason=reason)
+            loop.call_soon(self._pass_on, election, notify, stands)
 
         def close() -> None:
             if notify in election.watchers:

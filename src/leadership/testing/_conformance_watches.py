@@ -182,6 +182,29 @@ class WatchFacts(Suite):
         demand(asked == {(token, REASON), (later, None)}, "a request is for one term, and not for the next", heard)
 
     @scenario
+    async def test_request_to_resign_is_told_to_who_comes_later(self, stage: Stage) -> None:
+        """
+        A request that stands is told with the truth, to a store's first watch and to those that join it.
+        """
+        store, other = stage.store(), stage.store()
+        session, first = await stage.session(store), stage.watch(store, "job")
+        token = await stage.take(session, stage.entry("job"))
+        await first.leader(token)
+        await _asked(store, "job", token, REASON)
+        await first.until("a request is told", lambda event: event.reason == REASON)
+        for heard in (stage.watch(store, "job"), stage.watch(other, "job"), stage.watch(other, "job")):
+            await heard.until(
+                "a request that stands is told to who comes later",
+                lambda event: (event.fact, event.token, event.reason) == (Fact.RESIGN_REQUESTED, token, REASON),
+            )
+            order = [fact for fact in heard.facts if fact in (Fact.LEADER_OBSERVED, Fact.RESIGN_REQUESTED)]
+            demand(
+                order == [Fact.LEADER_OBSERVED, Fact.RESIGN_REQUESTED],
+                "a request is told once, after its leader",
+                heard,
+            )
+
+    @scenario
     async def test_request_to_resign_compares_the_token(self, stage: Stage) -> None:
         """
         A request to resign is refused for a vacant election and for any token but the present one, and then no watch
