@@ -145,6 +145,19 @@ class LosesTheReason(MemoryServer):
         return super().request_resign(name, token, None)
 
 
+class TellsNewRequestsOnly(MemoryServer):
+    """
+    A request that was made before a watch began is not told to it.
+    """
+
+    def watch(self, name: str, notify: Notify) -> Callable[[], None]:
+        election = self._election(name)
+        asked, election.request = election.request, (0, None)
+        close = super().watch(name, notify)
+        election.request = asked
+        return close
+
+
 class RequestDeposes(MemoryServer):
     """
     A request ends the term itself.

@@ -98,6 +98,7 @@ TEETH: list[tuple[Part, str, str]] = [
     (watches.WatchesByPrefix, "test_watch_hears_its_own_election_only", "of no other election"),
     (watches.MixesUpWhatIsGone, "test_watch_hears_its_own_election_only", "of no other election"),
     (watches.LosesTheReason, "test_request_to_resign_reaches_the_watches", "the token and the reason"),
+    (watches.TellsNewRequestsOnly, "test_request_to_resign_is_told_to_who_comes_later", "to who comes later"),
     (watches.RequestDeposes, "test_request_to_resign_reaches_the_watches", "ends no term"),
     (watches.RequestOutlivesTheTerm, "test_request_to_resign_reaches_the_watches", "not for the next"),
     (watches.AsksAnyone, "test_request_to_resign_compares_the_token", "refused while nobody leads"),
