@@ -235,7 +235,7 @@ class Session(ABC):
     @abstractmethod
     async def release(self, entry: Entry) -> Reply:
         """
-        Remove the entry, if this session still has it. Done: its absence is confirmed. Never touches another's entry.
+        Remove this attempt's entry or an earlier one's of the session, and no other. Done: its absence is confirmed.
         """
 
     @abstractmethod

@@ -199,3 +199,25 @@ def test_a_bug_in_one_effect_leaves_nobody_stuck(
 
     assert sim.run_until(lambda: first.is_leader, timeout=3 * TTL)
     assert "leadership.engine_fault" in caplog.text
+
+
+def test_an_earlier_entry_of_the_session_is_not_this_terms(sim: Simulation) -> None:
+    """
+    A read shows an entry of the leader's session with an earlier token, as a store has it that was restored from an
+    older copy: the term's own is gone. It went on for as long as the session was renewed.
+    """
+    candidate = Candidate(sim.store, "jobs", node="a", ttl=TTL, cool_down=0.0)
+    told = witness(candidate)
+    candidate.start()
+    candidate.wait_elected()
+    copy = sim._network.server.elections["jobs"].holder
+    candidate.resign()
+    assert candidate.wait_elected() is not None
+    sim.advance(0.1)
+    assert ["elected 1", "demoted 1 resigned", "elected 2"] == told
+    sim._network.server.elections["jobs"].holder = copy  # no watch tells of it
+    assert sim.run_until(lambda: not candidate.is_leader, timeout=TTL + 0.1)
+    assert candidate.wait_elected(timeout=TTL) is not None
+    sim.advance(0.1)
+
+    assert ["demoted 2 deleted", "elected 3"] == told[3:]

@@ -53,12 +53,16 @@ class Campaign:
         self.session = None
         self._acquiring = self._again = False
 
-    def saw(self, holder: Holder) -> None:
+    def saw(self, holder: Holder, *, confirmed: bool) -> None:
         """
-        Somebody else's entry was seen to lead.
+        An entry was seen to lead.
         """
-        if holder.session != self._driver.ctx.session:
+        driver = self._driver
+        if holder.session != driver.ctx.session:
             self._highest = max(self._highest, holder.token)
+        elif confirmed and holder.token != driver.ctx.token:
+            # Our session's, and not this term's: the store was restored to a time before it, and its entry is gone.
+            driver.fire(Event(T.KEY_DELETED, driver.engine.now(), token=driver.ctx.token))
 
     def ask(self) -> None:
         """

@@ -326,7 +326,7 @@ class CandidateDriver(Driver[CandidateContext]):
         now, fact = self.engine.now(), event.fact
         if fact is Fact.LEADER_OBSERVED and event.holder is not None:
             holder = event.holder
-            self.campaign.saw(holder)
+            self.campaign.saw(holder, confirmed=confirmed)
             self.fire(Event(T.LEADER_OBSERVED, now, token=holder.token, session=holder.session, confirmed=confirmed))
         elif fact is Fact.LEASE_EXPIRED and event.token is not None and event.token == self.ctx.token:
             self.session_fact(T.SESSION_LOST, event.error)  # time's deed, not somebody's

@@ -164,7 +164,10 @@ def _leaving(pairs: Pairs, key: str, session: str, entry: Entry, newest: int) ->
     mine = lock is not None and lock.get("Session") == session
     if side is None:  # a lock of ours without an owner is nobody else's
         return entries.give_up(key, session, 0, mine=True) if mine and newest <= entry.number else []
-    if entries.parsed(side).get("key") != entry.key:
+    attempt = entries.parsed(side)
+    number = attempt.get("number")
+    is_earlier = isinstance(number, int) and number < entry.number  # a restored store has it again
+    if attempt.get("key") != entry.key and not is_earlier:
         return []
     return entries.give_up(key, session, int(side["ModifyIndex"]), mine=mine)
 

@@ -352,28 +352,32 @@ class EtcdSession(Session):
         if mine.leads:
             gone.append(make.delete(keys.resign))
         answer = await self._store.call("Txn", make.txn([make.created(key, mine.token)], gone), str(keys), until)
-        if not answer.succeeded:  # removed by somebody else, and what stands beside it is left
-            beside = make.txn([make.has(side_key, layout.side(entry))], [make.delete(side_key)])
-            await self._store.call("Txn", beside, str(keys), until)
+        revision = int(answer.header.revision)
+        if not answer.succeeded:  # somebody else has removed it, or the store was restored to a time before it
+            revision = await self._remove_unknown(entry, keys, until)
         if self._mine.get(entry.election) is mine:
             del self._mine[entry.election]
-        return int(answer.header.revision)
+        return revision
 
     async def _remove_unknown(self, entry: Entry, keys: Keys, until: float) -> int:
         """
-        Remove a claim that may stand: the side entry tells whether it does.
+        Remove a claim that may stand: the side entry tells whether it does. One of an earlier attempt goes, too: nobody
+        else would remove it, and it would lead for as long as the session is renewed.
         """
         make = self._store.messages
         key, side_key = keys.claims + self.id.encode(), keys.sides + self.id.encode()
-        beside = make.has(side_key, layout.side(entry))
-        request = make.txn([beside], [make.get(key), make.get(side_key)])
-        answer = await self._store.call("Txn", request, str(keys), until)
-        if answer.succeeded:
-            standing, sides = _ranges(answer)
-            gone, compare = [make.delete(side_key)], [beside]
+        look = make.txn([], [make.get(key), make.get(side_key), make.get(keys.resign)])
+        answer = await self._store.call("Txn", look, str(keys), until)
+        standing, sides, requests = _ranges(answer)
+        attempt = layout.attempt_of(sides[0].value) if sides else None
+        if attempt is not None and (attempt[0] == entry.key or attempt[1] < entry.number):
+            gone, compare = [make.delete(side_key)], [make.has(side_key, sides[0].value)]
             if standing and standing[0].create_revision == sides[0].mod_revision:
+                token = self._left[entry.election] = standing[0].create_revision
                 gone.append(make.delete(key))
-                compare.append(make.created(key, standing[0].create_revision))
+                compare.append(make.created(key, token))
+                if requests and (layout.requested(requests[0].value) or (0, None))[0] == token:
+                    gone.append(make.delete(keys.resign))
             answer = await self._store.call("Txn", make.txn(compare, gone), str(keys), until)
         return int(answer.header.revision)
 

@@ -254,11 +254,12 @@ class _Counter:
 
 def release(database: Database, session: str, entry: Entry, until: float) -> tuple[Reply, View]:
     """
-    Remove an entry, if the session still has it.
+    Remove an entry, if the session still has it; or one of an earlier attempt, which a restored file has again.
     """
     with database.writing(until) as connection:
         changed = connection.execute(
-            f"{_VACATE} WHERE name = ? AND session = ? AND key = ?", (entry.election, session, entry.key)
+            f"{_VACATE} WHERE name = ? AND session = ? AND (key = ? OR number < ?)",
+            (entry.election, session, entry.key, entry.number),
         ).rowcount
         bells = _bells(database, connection)
     if not changed:

@@ -151,13 +151,16 @@ class Place:
 
     async def release(self, entry: Entry) -> None:
         """
-        Confirm that an attempt's entry is gone.
+        Confirm that an attempt's entry is gone, and that no other than an attempt's is left.
 
         Raises:
             StoreUnavailable: It is not known.
         """
         async with self._alone("release"):
             await self._remove(entry.key)
+            if self._doubtful:
+                names = contenders(await self._names())
+                await self._remove_strays([name for name in names if key_of(name) not in self._nodes])
 
     async def acquire(self, entry: Entry) -> Reply:
         """

@@ -87,10 +87,12 @@ class EntryFacts(Suite):
     @scenario
     async def test_release_touches_no_other_entry(self, stage: Stage) -> None:
         """
-        A release of an entry that is not there, is another session's, or has another key is done and changes nothing.
+        A release of an entry that is not there, is another session's, or an earlier attempt's is done and changes
+        nothing.
         """
         store, other = stage.store(), stage.store()
-        session, rival, entry = await stage.session(store), await stage.session(other), stage.entry("job", "ann")
+        session, rival, earlier = await stage.session(store), await stage.session(other), stage.entry("job", "ann")
+        entry = stage.entry("job", "ann")
         await stage.release(session, entry)
         token = await stage.take(session, entry)
         heard = stage.watch(other, "job")
@@ -98,7 +100,7 @@ class EntryFacts(Suite):
         for one, stranger in (
             (rival, stage.entry("job", "ann")),
             (rival, stage.entry("job", "ann", key=entry.key)),
-            (session, stage.entry("job", "ann")),
+            (session, earlier),
         ):
             await stage.release(one, stranger)
             holder = await stage.holder(store, "job")
