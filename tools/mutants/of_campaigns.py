@@ -276,4 +276,12 @@ TERMS: Final = (
         "ctx.token is not None and event.token != ctx.token)",
         ("tests/unit/test_fsm_guards.py::test_guard",),
     ),
+    Mutant(
+        "lost term goes on",
+        "A read that shows an earlier entry of the leader’s own session says nothing to its term.",
+        "_runtime/campaign.py",
+        "        elif confirmed and holder.token != driver.ctx.token:",
+        "        elif False:",
+        ("tests/unit/test_recovery.py::test_an_earlier_entry_of_the_session_is_not_this_terms",),
+    ),
 )

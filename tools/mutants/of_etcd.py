@@ -157,4 +157,12 @@ ETCD: Final = (
         "            if False:",
         (f"{FACTS}test_an_attempt_whose_reply_was_lost_is_settled",),
     ),
+    Mutant(
+        "etcd: claim of a restored past stays",
+        "A release leaves what an earlier attempt of its session has in a restored store.",
+        "backends/_etcd_session.py",
+        "attempt[0] == entry.key or attempt[1] < entry.number",
+        "attempt[0] == entry.key",
+        ("tests/stores/test_restored.py::test_who_leaves_leaves_no_earlier_entry[etcd]",),
+    ),
 )

@@ -159,4 +159,12 @@ ZOOKEEPER: Final = (
         "if head is None:",
         ("tests/stores/test_zookeeper_sessions.py::test_watch_never_goes_back",),
     ),
+    Mutant(
+        "zookeeper: request read too early is lost",
+        "A request to resign that is read before its leader is known is told to nobody.",
+        "backends/_zookeeper_seat.py",
+        "            if request is not None and (before is None or head.name != before.name):",
+        "            if False:",
+        ("tests/stores/test_zookeeper_requests.py::test_request_that_is_read_before_its_leader_is_known",),
+    ),
 )
