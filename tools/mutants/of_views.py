@@ -60,9 +60,9 @@ VIEWS: Final = (
     Mutant(
         "closed watch is heard",
         "A watch that was given up goes on to tell, beside the one in its place.",
-        "_runtime/follower.py",
-        "            if number == self._watch_number:",
-        "            if number:",
+        "_runtime/watching.py",
+        "            if number == self._number:\n                if event",
+        "            if number:\n                if event",
         ("tests/unit/test_follower_faults.py::test_a_watch_that_speaks_after_its_end_is_not_heard",),
     ),
     Mutant(
