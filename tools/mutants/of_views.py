@@ -66,6 +66,22 @@ VIEWS: Final = (
         ("tests/unit/test_follower_faults.py::test_a_watch_that_speaks_after_its_end_is_not_heard",),
     ),
     Mutant(
+        "vacancy against a grant is not looked into",
+        "An entry that was removed before the first watch began is believed in until the next read, up to a TTL later.",
+        "_runtime/follower.py",
+        "        if doubted is not None and doubted.is_self:",
+        "        if False:",
+        ("tests/unit/test_first_look.py::test_an_entry_that_is_removed_before_the_watch_begins_is_missed",),
+    ),
+    Mutant(
+        "grant after the watch’s beginning is not looked into",
+        "The same, where the answer to the acquire comes after the watch’s first word.",
+        "_runtime/follower.py",
+        "        if not self._granted and not self._watching.is_due:",
+        "        if False:",
+        ("tests/unit/test_first_look.py::test_an_entry_that_is_removed_before_the_watch_begins_is_missed",),
+    ),
+    Mutant(
         "failure of an old read counts",
         "A read that failed after a later one was answered sends the follower into an error.",
         "_runtime/follower.py",
