@@ -4,6 +4,7 @@ A stage that cannot go on is left, and the rounds that remain are played on anot
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,8 +16,10 @@ from court.actors import PATIENCE, TOOLS
 from court.fault import Fault, Injection
 from court.faults_of_candidates import Resign
 from court.faults_of_clocks import Suspend
+from court.judge import Verdict, judge_folder
 from court.observer import wait_for
 from court.session import Session, play_session
+from court.summary import scorecard
 from servers import ServerFailed
 from servers._net import Refused
 from servers._process import state
@@ -146,3 +149,26 @@ def test_a_run_that_was_killed_goes_on_nowhere() -> None:
 
     assert done.returncode == -signal.SIGKILL
     assert wait_for(ended, PATIENCE)
+
+
+@pytest.mark.timeout(120)
+def test_a_round_whose_store_was_lost_is_played_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    It is void, its stage is left without being an error, and the same round is played on another: no round is missing.
+    """
+    rounds = iter([True])
+
+    def loses(folder: Path) -> Verdict:
+        facts = json.loads((folder / "round.json").read_text(encoding="utf-8"))
+        if next(rounds, False):
+            (folder / "round.json").write_text(json.dumps({**facts, "lost": "no write"}), encoding="utf-8")
+        return judge_folder(folder)
+
+    monkeypatch.setattr("court.session.judge_folder", loses)
+    play_session(Session("sqlite", tmp_path / "stage", [ResignOnce()]), 1, 15.0)
+    text, well = scorecard(tmp_path)
+
+    assert ["stage", "stage-again-2"] == sorted(path.parents[1].name for path in tmp_path.rglob("verdict.json"))
+    assert [] == list(tmp_path.rglob("aborted"))
+    assert well
+    assert "played again: stage: nobody leads, and the store takes no write of the court's own: no write" in text

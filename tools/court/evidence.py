@@ -7,7 +7,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,6 +97,26 @@ class Evidence:
         When a process stood still: from, until.
         """
         return [(since, until) for _, pid, since, until in self.facts["pauses"] if pid == process]
+
+    def witnesses(self) -> Iterator[tuple[str, int, Sequence[Look] | Sequence[View]]]:
+        """
+        Each process that looked: its name, its number, what it saw.
+        """
+        yield from ((witness.name, witness.pid, witness.samples) for witness in self.accounts)
+        yield from ((report.name, report.pid, report.views) for report in self.reports)
+
+    def answered(self, moment: float) -> float:
+        """
+        Since when, at a moment, the store has answered somebody who does not use the library; 0: it always has.
+        """
+        since, silent = 0.0, False
+        for told in self.store:
+            if told["b"] >= moment:
+                break
+            if silent and "error" not in told:
+                since = min(told["a"], moment)
+            silent = "error" in told
+        return moment if silent else since
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:

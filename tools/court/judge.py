@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from court.evidence import Account, Evidence, Look, View, pack, read
+from court.evidence import Account, Evidence, Look, pack, read
 from court.judge_followers import misled, ousted, unfollowed
 from court.judge_stages import judge_stage
 
@@ -160,7 +160,10 @@ def judge(evidence: Evidence) -> Verdict:
             if said["what"] == "engine_fault"
         ),
     ]
-    verdict.findings = [finding for finding in found if finding.law not in evidence.facts["spared"]]
+    lost = bool(evidence.facts.get("lost"))
+    spared = {*evidence.facts["spared"], *(["L1"] if lost else [])}
+    verdict.findings = [finding for finding in found if finding.law not in spared]
+    verdict.measures["lost"] = lost
     _measure(evidence, verdict)
     verdict.void = list(_void(evidence, held, verdict))
     return verdict
@@ -248,10 +251,12 @@ def _next_leader(evidence: Evidence, held: list[Belief], verdict: Verdict) -> It
     verdict.measures["moved"] = bool(changed)
     most = facts["bound"] + facts["slack"]
     if changed:
-        took = max(0.0, changed[0].since - facts[facts["since"]])
+        since, answered = facts[facts["since"]], evidence.answered(changed[0].since)
+        took = max(0.0, changed[0].since - max(since, answered))  # nobody can be elected by a store that answers nobody
         verdict.measures["took"] = round(took, 4)
         if took > most:
-            yield Finding("L1", f"the next leader came {took:.3f} s after the fault was {facts['since']}, not {most:g}")
+            after = "the store answered again" if answered > since else f"the fault was {facts['since']}"
+            yield Finding("L1", f"the next leader came {took:.3f} s after {after}, not {most:g}")
     elif facts["moves"] == "must":
         yield Finding("L1", f"no next leader within {facts['ended'] - facts['injected']:.1f} s")
     if changed and facts["moves"] == "never" and not _starved(evidence, changed[0].since):
@@ -322,6 +327,8 @@ def _measure(evidence: Evidence, verdict: Verdict) -> None:
 
 def _void(evidence: Evidence, held: list[Belief], verdict: Verdict) -> Iterator[str]:
     facts = evidence.facts
+    if facts.get("lost"):
+        yield f"nobody leads, and the store takes no write of the court's own: {facts['lost']}"
     if not facts["proof"]:
         yield "nothing shows that the fault was injected"
     if any((b.token or 0) > facts["token"] and b.since < facts["injected"] for b in held if facts["token"]):
@@ -353,7 +360,7 @@ def _unseen(evidence: Evidence) -> Iterator[str]:
             yield f"{node} has no witness"
         elif (quiet := facts["ended"] - last[node]) > QUIET:
             yield f"nobody has looked in {node} for the last {quiet:.1f} s"
-    for name, pid, seen in _witnesses(evidence):
+    for name, pid, seen in evidence.witnesses():
         if len(seen) > 1:
             awake = seen[-1].after - seen[0].before - sum(until - since for since, until in evidence.pauses_of(pid))
             if len(seen) < LEAST_LOOKS * awake:
@@ -370,11 +377,6 @@ def _last_seen(evidence: Evidence) -> dict[str, float]:
     for node, at in looks:
         last[node] = max(at, last.get(node, 0.0))
     return last
-
-
-def _witnesses(evidence: Evidence) -> Iterator[tuple[str, int, Sequence[Look] | Sequence[View]]]:
-    yield from ((witness.name, witness.pid, witness.samples) for witness in evidence.accounts)
-    yield from ((report.name, report.pid, report.views) for report in evidence.reports)
 
 
 def judge_folder(folder: Path) -> Verdict:

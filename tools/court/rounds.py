@@ -7,7 +7,9 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from servers import ZooKeeper
 
 from court.actors import in_use
 from court.clock import now
@@ -65,6 +67,7 @@ def play(stage: Stage, fault: Fault, folder: Path, *, slack: float = 0.0) -> Non
         time.sleep(MOMENT)
         if recovered():  # and no leader of before whose lease was ending
             break
+    lost = "" if recovered() else unwritable(stage)
     wait_for(stage.followed, FOLLOWED + slack + MOMENT)
     facts = {
         "store": stage.case.name,
@@ -89,6 +92,7 @@ def play(stage: Stage, fault: Fault, folder: Path, *, slack: float = 0.0) -> Non
         "ended": now(),
         "proof": injection.proof,
         "notes": injection.notes,
+        "lost": lost,
         "pauses": stage.pauses,
         "polls": None if stage.observer is None else stage.observer.polls,
         "nodes": [actor.node for actor in stage.actors],
@@ -100,3 +104,17 @@ def play(stage: Stage, fault: Fault, folder: Path, *, slack: float = 0.0) -> Non
     stage.rounds += 1
     stage.played[fault.name] += 1
     stage.highest = max([stage.highest, token or 0, *(actor.token or 0 for actor in stage.actors)])
+
+
+def unwritable(stage: Stage) -> str:
+    """
+    How a store of which nobody is the leader fails to take a write that is not the library's; nothing: it takes it.
+    """
+    if not stage.members:
+        return ""
+    try:
+        server: Any = stage.answering()
+        server.put("/probe" if isinstance(server, ZooKeeper) else "probe", "")
+    except Exception as error:  # noqa: BLE001 - a store that is hurt may answer with anything
+        return f"{type(error).__name__}: {error}"[:200] if f"{error}" else type(error).__name__
+    return ""

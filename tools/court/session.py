@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +48,16 @@ def served(
         shutil.rmtree(data)  # the logs are evidence
 
 
+STAGES = 6
+"""On how many stages a session is tried."""
+
+
+class StoreLost(Exception):
+    """
+    The store did not come back from a round: for nobody, the court itself included.
+    """
+
+
 def rounds(stage: Stage, todo: list[tuple[int, Fault]], slack: float) -> None:
     """
     Play and judge rounds, and take them from the list.
@@ -63,6 +72,9 @@ def rounds(stage: Stage, todo: list[tuple[int, Fault]], slack: float) -> None:
         took = verdict.measures.get("took")
         after = "" if took is None else f"  next leader after {took:.3f} s"
         print(f"{verdict.status:7} {stage.case.name} {stage.kind}: {fault.name}{after}  {what}", flush=True)
+        if verdict.measures["lost"]:
+            todo.insert(0, (number, fault))
+            raise StoreLost(verdict.void[0])
 
 
 @dataclass(frozen=True)
@@ -106,13 +118,14 @@ class Session:
 
 def play_session(session: Session, many: int, slack: float) -> None:
     """
-    All rounds on one stage. One that cannot go on is left, and said to have been; what remains is played on another.
+    All rounds on one stage. One that cannot go on is left, and said to have been; what remains is played on another. So
+    is a round again whose store was lost.
     """
     case = case_of(session.store, session.faults[0].variant)
     setting, cluster = session.faults[0].setting, session.size != "single"
     todo = session.rounds(many)
-    for again in count(1):
-        left = len(todo)
+    for again in range(1, STAGES + 1):
+        left, lost = len(todo), False
         place = session.folder if again == 1 else session.folder.with_name(f"{session.folder.name}-again-{again}")
         place.mkdir(parents=True)
         try:
@@ -131,11 +144,16 @@ def play_session(session: Session, many: int, slack: float) -> None:
                 judge_stage(place)
             if session.kind == "library":
                 judge_audits(place, held=all(fault.audited for fault in session.faults))
+        except StoreLost as error:
+            lost = again < STAGES
+            (place / ("lost" if lost else "aborted")).write_text(f"{error}\n", encoding="utf-8")
+            print(f"lost {place}: {error}", flush=True)
+            judge_audits(place, held=all(fault.audited for fault in session.faults))
         except Exception as error:  # noqa: BLE001 - whatever it was: the others are played, and this one has failed
             (place / "aborted").write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
             traceback.print_exc()
             print(f"aborted {place}: {error}", flush=True)
-        if not todo or len(todo) == left:  # a stage on which no round can be begun is not tried again
+        if not todo or (len(todo) == left and not lost):  # where no round can be begun, it is not tried again
             return
 
 

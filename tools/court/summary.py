@@ -35,6 +35,13 @@ class Row:
         many = f" × {self.facts['servers']}" if self.facts["servers"] > 1 else ""
         return f"{self.facts['store']}{many}"
 
+    @property
+    def lost(self) -> bool:
+        """
+        The store did not come back, and the round was played again.
+        """
+        return bool(self.verdict["measures"].get("lost"))
+
     def laws(self) -> list[str]:
         """
         The laws that were broken.
@@ -160,8 +167,8 @@ def is_whole(folder: Path) -> bool:
 
 def scorecard(folder: Path) -> tuple[str, bool]:
     """
-    The tables, and whether all is well: no round of ours broken or void, each control condemned in every round, and the
-    run not broken off.
+    The tables, and whether all is well: no round of ours broken, or void for another reason than a lost store, each
+    control condemned in every round, and the run not broken off.
     """
     ours: dict[tuple[str, str], list[Row]] = {}
     controls: dict[tuple[str, str], list[Row]] = {}
@@ -192,7 +199,9 @@ def scorecard(folder: Path) -> tuple[str, bool]:
     if not is_whole(folder):
         aborted.append("the run itself: what is judged here is a part of it")
     parts += [f"aborted: {each}" for each in aborted]
-    passed = [row.verdict["status"] for row in judged] + [verdict["status"] for _, verdict in stages.values()]
+    parts += [f"played again: {each.parent.name}: {each.read_text('utf-8').strip()}" for each in folder.glob("*/lost")]
+    passed = [row.verdict["status"] for row in judged if row.verdict["status"] != "void" or not row.lost]
+    passed += [verdict["status"] for _, verdict in stages.values()]
     well = valid and not aborted and all(each == "passed" for each in passed)
     condemned = all(CONDEMNED_BY[name] in row.laws() for (name, _), group in controls.items() for row in group)
     return "\n\n".join(parts) or "no round was judged", well and condemned and bool(parts)
