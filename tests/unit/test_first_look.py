@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from leadership import Candidate
+from leadership import Candidate, health
 from leadership.store import Entry, Notify, Reply, Watch
 from leadership.testing import Simulation
 from leadership.testing._store import SimulatedSession, SimulatedStore
@@ -69,6 +69,9 @@ def test_nothing_goes_out_beside_the_asking(sim: Simulation, asked: list[str]) -
     assert candidate.leader is not None
     assert candidate.leader.is_self
     assert not candidate.is_stale
+    assert health._is_fresh(candidate), (
+        "a grant is as good as a read: /status said of a new leader that its view is stale"
+    )
 
     sim.advance(0.1)
 

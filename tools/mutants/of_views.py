@@ -53,8 +53,8 @@ VIEWS: Final = (
         "truth is not read again",
         "What a watch has failed to tell is never found out.",
         "_runtime/follower.py",
-        "        self._arm_reread()\n        self.read_now()",
-        "        self._arm_reread()",
+        "        self._arm_reread(self._reread)\n        self.read_now()",
+        "        self._arm_reread(self._reread)",
         ("tests/unit/test_follower_faults.py::test_a_broken_watch_makes_it_stale",),
     ),
     Mutant(

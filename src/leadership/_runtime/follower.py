@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from leadership._runtime.changed import Changed
 from leadership._runtime.driver import Driver, Subscriptions
 from leadership._runtime.jobs import Job
-from leadership._runtime.watching import BREATH, Watching
+from leadership._runtime.watching import BREATH, SOON, Watching
 from leadership._runtime.why import Why
 from leadership.errors import LeadershipError, StoreUnavailable
 from leadership.fsm import FOLLOWER, FollowerContext
@@ -87,7 +87,7 @@ class FollowerDriver(Driver[FollowerContext]):
         self._on_view = on_view
         self._gave_up = on_gave_up
         self._watching = Watching(engine, self)
-        self._failures = 0
+        self._failures, self._granted = 0, False  # whether the candidate around it has led since its start
         self.why_ended = Why()
         self._read_at = 0.0
         self._seen = 0
@@ -95,7 +95,6 @@ class FollowerDriver(Driver[FollowerContext]):
         self._announced: tuple[int | None, str | None, bool] | None = None
         self._timer: Timer | None = None
         self._reread_timer: Timer | None = None
-        self._granted = False  # the candidate around it has led since its start
 
     # -- asked by any thread ------------------------------------------------------------------------------------
 
@@ -149,7 +148,7 @@ class FollowerDriver(Driver[FollowerContext]):
         self.why_ended.began()
         self.describe_to_audits()
         self.fire(Event(T.START, self.engine.now()))
-        self._arm_reread()
+        self._arm_reread(self._reread)
 
     def stop(self) -> None:
         """
@@ -198,8 +197,9 @@ class FollowerDriver(Driver[FollowerContext]):
         Observe that the candidate around it leads. A first watch that has begun may have done so after the entry's end.
         """
         self.observe(event, confirmed=True)
+        self._read_at = self.engine.now()
         if not self._granted and not self._watching.is_due:
-            self.read_now()
+            self._arm_reread(SOON)
         self._granted = True
 
     @property
@@ -240,9 +240,9 @@ class FollowerDriver(Driver[FollowerContext]):
         else:
             self.observe(WatchEvent(Fact.LEADER_OBSERVED, holder=reply.holder), confirmed=True)
 
-    def _arm_reread(self) -> None:
+    def _arm_reread(self, every: float) -> None:
         # At the same moments for all elections, so that one call of the store serves them all.
-        when = (self.engine.now() // self._reread + 1) * self._reread
+        when = (self.engine.now() // every + 1) * every
         if self._reread_timer is not None:
             self._reread_timer.cancel()
         self._reread_timer = self.engine.call_at(when, self._reread_due)
@@ -251,7 +251,7 @@ class FollowerDriver(Driver[FollowerContext]):
         self._reread_timer = None
         if self.is_idle:
             return
-        self._arm_reread()
+        self._arm_reread(self._reread)
         self.read_now()
 
     def committed(self, step: Step, event: Event[Any]) -> None:

@@ -22,6 +22,11 @@ BREATH = 0.003
 Seconds by which a candidate's follower gives way to the asking for the election, which would share threads and
 connections with its first look.
 """
+SOON = 0.1
+"""
+Seconds within which a grant that came after the watch's first word is looked into, together with those of all other
+elections of the process: it may begin a thousand at once.
+"""
 
 
 class Watching:
