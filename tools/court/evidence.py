@@ -105,18 +105,18 @@ class Evidence:
         yield from ((witness.name, witness.pid, witness.samples) for witness in self.accounts)
         yield from ((report.name, report.pid, report.views) for report in self.reports)
 
-    def answered(self, moment: float) -> float:
+    def silence(self, since: float, until: float) -> float:
         """
-        Since when, at a moment, the store has answered somebody who does not use the library; 0: it always has.
+        For how many seconds between two moments the store did not answer somebody who does not use the library.
         """
-        since, silent = 0.0, False
-        for told in self.store:
-            if told["b"] >= moment:
-                break
-            if silent and "error" not in told:
-                since = min(told["a"], moment)
-            silent = "error" in told
-        return moment if silent else since
+        total, began = 0.0, None
+        for told in [*self.store, {"b": until, "a": until}]:
+            if "error" in told:
+                began = told["b"] if began is None else began
+            elif began is not None:
+                total += max(0.0, min(told["a"], until) - max(began, since))
+                began = None
+        return total
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:

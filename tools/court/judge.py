@@ -161,8 +161,9 @@ def judge(evidence: Evidence) -> Verdict:
         ),
     ]
     lost = bool(evidence.facts.get("lost"))
-    spared = {*evidence.facts["spared"], *(["L1"] if lost else [])}
-    verdict.findings = [finding for finding in found if finding.law not in spared]
+    spared = evidence.facts["spared"]
+    absent = ("nobody led", "no next leader") if lost else ()  # of a store that was lost that is no fault
+    verdict.findings = [each for each in found if each.law not in spared and not each.what.startswith(absent)]
     verdict.measures["lost"] = lost
     _measure(evidence, verdict)
     verdict.void = list(_void(evidence, held, verdict))
@@ -251,12 +252,15 @@ def _next_leader(evidence: Evidence, held: list[Belief], verdict: Verdict) -> It
     verdict.measures["moved"] = bool(changed)
     most = facts["bound"] + facts["slack"]
     if changed:
-        since, answered = facts[facts["since"]], evidence.answered(changed[0].since)
-        took = max(0.0, changed[0].since - max(since, answered))  # nobody can be elected by a store that answers nobody
+        since, elected = facts[facts["since"]], changed[0].since
+        silence = evidence.silence(since, elected)  # nobody can be elected by a store that answers nobody
+        took = max(0.0, elected - since - silence)
         verdict.measures["took"] = round(took, 4)
         if took > most:
-            after = "the store answered again" if answered > since else f"the fault was {facts['since']}"
-            yield Finding("L1", f"the next leader came {took:.3f} s after {after}, not {most:g}")
+            silent = f", {silence:.3f} s of silence of the store left out" if silence else ""
+            yield Finding(
+                "L1", f"the next leader came {took:.3f} s after the fault was {facts['since']}, not {most:g}{silent}"
+            )
     elif facts["moves"] == "must":
         yield Finding("L1", f"no next leader within {facts['ended'] - facts['injected']:.1f} s")
     if changed and facts["moves"] == "never" and not _starved(evidence, changed[0].since):

@@ -148,7 +148,8 @@ def play_session(session: Session, many: int, slack: float) -> None:
             lost = again < STAGES
             (place / ("lost" if lost else "aborted")).write_text(f"{error}\n", encoding="utf-8")
             print(f"lost {place}: {error}", flush=True)
-            judge_audits(place, held=all(fault.audited for fault in session.faults))
+            if session.kind == "library":
+                judge_audits(place, held=all(fault.audited for fault in session.faults))
         except Exception as error:  # noqa: BLE001 - whatever it was: the others are played, and this one has failed
             (place / "aborted").write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
             traceback.print_exc()

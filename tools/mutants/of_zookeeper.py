@@ -163,7 +163,7 @@ ZOOKEEPER: Final = (
         "zookeeper: request read too early is lost",
         "A request to resign that is read before its leader is known is told to nobody.",
         "backends/_zookeeper_seat.py",
-        "            if request is not None and (before is None or head.name != before.name):",
+        "            if request is not None and (before is None or head.holder.token != before.holder.token):",
         "            if False:",
         ("tests/stores/test_zookeeper_requests.py::test_request_that_is_read_before_its_leader_is_known",),
     ),

@@ -244,17 +244,21 @@ class Place:
         Nobody else may, and they would lead for as long as the session is renewed. Whether there were any.
         """
         self._doubtful = False  # at first: a connection that is lost meanwhile makes it so again
-        stats = await self._ask("acquire", *(wire.exists(f"{self.path}/{name}") for name in names))
-        strays = [
-            f"{self.path}/{name}"
-            for name, stat in zip(names, stats, strict=True)
-            if stat is not None and not isinstance(stat, WireError) and stat.ephemeralOwner == self._link.owner
-        ]
-        gone = await self._ask("acquire", *map(wire.delete, strays)) if strays else []
-        for answer in (*stats, *gone):
-            if isinstance(answer, WireError) and answer.fault is not Fault.NO_NODE:
-                self._doubtful = True
-                raise self._link.explain(answer, "acquire")
+        known = False
+        try:
+            stats = await self._ask("acquire", *(wire.exists(f"{self.path}/{name}") for name in names))
+            strays = [
+                f"{self.path}/{name}"
+                for name, stat in zip(names, stats, strict=True)
+                if stat is not None and not isinstance(stat, WireError) and stat.ephemeralOwner == self._link.owner
+            ]
+            gone = await self._ask("acquire", *map(wire.delete, strays)) if strays else []
+            for answer in (*stats, *gone):
+                if isinstance(answer, WireError) and answer.fault is not Fault.NO_NODE:
+                    raise self._link.explain(answer, "acquire")
+            known = True
+        finally:
+            self._doubtful = self._doubtful or not known
         return bool(strays)
 
     async def _stand(self, entry: Entry) -> list[str]:

@@ -117,7 +117,7 @@ class Seat:
                 self.tell(WatchEvent(Fact.SESSION_RESTORED))
             self.newest = head.holder.token
             request = self.request()
-            if request is not None and (before is None or head.name != before.name):
+            if request is not None and (before is None or head.holder.token != before.holder.token):
                 self.tell(request)  # it was read before the leader was known whom it was meant for
         self.known = True
         for watch in tuple(self.watches):
