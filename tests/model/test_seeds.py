@@ -101,11 +101,11 @@ def test_a_plan_survives_writing(store: str) -> None:
 @pytest.mark.parametrize(
     ("plant", "store", "seed", "law"),
     [
-        ("a deadline counted from the reply", "sqlite", 6, "S1-store"),
-        ("no margin", "consul", 5, "S1-store"),
-        ("a release while callbacks run", "etcd", 3, "grace"),
+        ("a deadline counted from the reply", "sqlite", 3, "S1-store"),
+        ("no margin", "consul", 1, "S1-store"),
+        ("a release while callbacks run", "etcd", 1, "grace"),
         ("a late acquire is accepted", "consul", 2, "S1-store"),
-        ("a release without compare", "zookeeper", 3, "S1-store"),
+        ("a release without compare", "zookeeper", 6, "S1-store"),
     ],
 )
 def test_a_planted_bug_is_found(plant: str, store: str, seed: int, law: str) -> None:
@@ -123,7 +123,7 @@ def test_a_failure_is_shrunk() -> None:
     """
     What is left of a failing life is a handful of steps, and breaks the same law.
     """
-    plan = draw_plan(11, "zookeeper")
+    plan = draw_plan(10, "zookeeper")
     with planted("a release without compare"):
         small = shrink(plan, "S1-store")
         assert play(small).law == "S1-store"

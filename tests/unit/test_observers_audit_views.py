@@ -76,7 +76,6 @@ def test_line_says_when_and_by_whom_it_was_seen(sim: Simulation, audit: AuditLog
     Its keys are those of the schema, its names those of the candidate's records.
     """
     candidate = Candidate(sim.store, "jobs", node="a", ttl=3.0, observers=[audit])
-    sim.fault("delay", node="a", least=0.001, most=0.001)  # the grant comes before the watch tells of it
     candidate.start()
     candidate.wait_elected()
 

@@ -209,8 +209,8 @@ BACKOFF: Final = (
         "follower’s watch without a back-off",
         "A watch that closes again and again is opened twenty times a second.",
         "_runtime/follower.py",
-        "self._watching.open_after(self._delay(self._watching.failures))",
-        "self._watching.open_after(0.05)",
+        "self.engine.now() + self._delay(self._watch_failures), self._open_now",
+        "self.engine.now() + 0.05, self._open_now",
         ("tests/unit/test_follower_faults.py::test_watches_that_close_at_once_are_spaced",),
     ),
     Mutant(

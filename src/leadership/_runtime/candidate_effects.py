@@ -52,7 +52,7 @@ def _arm_lease_timer(driver: CandidateDriver, event: Event[Any]) -> None:
     if driver.timer is not None:
         driver.timer.cancel()
     holder = Holder(driver.node, event.token or 0, event.session or "", driver.settings.metadata or {})
-    driver.follower.granted(WatchEvent(Fact.LEADER_OBSERVED, holder=holder, revision=event.revision))
+    driver.follower.observe(WatchEvent(Fact.LEADER_OBSERVED, holder=holder, revision=event.revision), confirmed=True)
 
 
 def _on_elected(driver: CandidateDriver, event: Event[Any]) -> None:

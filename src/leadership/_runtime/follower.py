@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from leadership._runtime.changed import Changed
 from leadership._runtime.driver import Driver, Subscriptions
 from leadership._runtime.jobs import Job
-from leadership._runtime.watching import BREATH, SOON, Watching
 from leadership._runtime.why import Why
 from leadership.errors import LeadershipError, StoreUnavailable
 from leadership.fsm import FOLLOWER, FollowerContext
@@ -25,7 +24,7 @@ from leadership.fsm.states import FollowerEffect as E
 from leadership.fsm.states import FollowerState as S
 from leadership.fsm.states import FollowerTrigger as T
 from leadership.observers.history import History
-from leadership.store import Fact, Holder, Outcome, Reply, Store, WatchEvent
+from leadership.store import Fact, Holder, Outcome, Reply, Store, Watch, WatchEvent
 from leadership.term import Leader
 
 if TYPE_CHECKING:
@@ -86,8 +85,8 @@ class FollowerDriver(Driver[FollowerContext]):
         self._own_session = own_session
         self._on_view = on_view
         self._gave_up = on_gave_up
-        self._watching = Watching(engine, self)
-        self._failures, self._granted = 0, False  # whether the candidate around it has led since its start
+        self._watch: Watch | None = None
+        self._watch_number = self._watch_failures = self._failures = 0
         self.why_ended = Why()
         self._read_at = 0.0
         self._seen = 0
@@ -95,6 +94,7 @@ class FollowerDriver(Driver[FollowerContext]):
         self._announced: tuple[int | None, str | None, bool] | None = None
         self._timer: Timer | None = None
         self._reread_timer: Timer | None = None
+        self._watch_timer: Timer | None = None
 
     # -- asked by any thread ------------------------------------------------------------------------------------
 
@@ -143,12 +143,12 @@ class FollowerDriver(Driver[FollowerContext]):
             self.engine.drivers.add(self)
         self.error = None
         self.ctx.failed_for_good = False
-        self._failures, self._watching.failures, self._granted = 0, 0, False
+        self._failures = self._watch_failures = 0
         self._announced = None
         self.why_ended.began()
         self.describe_to_audits()
         self.fire(Event(T.START, self.engine.now()))
-        self._arm_reread(self._reread)
+        self._arm_reread()
 
     def stop(self) -> None:
         """
@@ -162,15 +162,13 @@ class FollowerDriver(Driver[FollowerContext]):
         In a forked child: no view.
         """
         super().forked()
-        self.holder, self.is_stale, self._watching = None, True, Watching(self.engine, self)
+        self.holder, self.is_stale, self._watch = None, True, None
 
     def observe(self, event: WatchEvent, *, confirmed: bool = False) -> None:
         """
         Take one fact about the election, from the watch, from a read, or from a reply to the candidate around it.
         """
         self._seen += 1
-        # A watch that begins with a vacancy may have begun before the grant of what stands there, or after its end.
-        doubted = self.leader if event.fact is Fact.VACANT_OBSERVED and not confirmed else None
         self.why_ended.heard(event)
         trigger = _FACTS.get(event.fact)
         if trigger is not None:
@@ -189,18 +187,6 @@ class FollowerDriver(Driver[FollowerContext]):
             )
         if self._listener is not None:
             self._listener(event, confirmed)
-        if doubted is not None and doubted.is_self:
-            self.read_now()
-
-    def granted(self, event: WatchEvent) -> None:
-        """
-        Observe that the candidate around it leads. A first watch that has begun may have done so after the entry's end.
-        """
-        self.observe(event, confirmed=True)
-        self._read_at = self.engine.now()
-        if not self._granted and not self._watching.is_due:
-            self._arm_reread(SOON)
-        self._granted = True
 
     @property
     def is_fresh(self) -> bool:
@@ -240,9 +226,9 @@ class FollowerDriver(Driver[FollowerContext]):
         else:
             self.observe(WatchEvent(Fact.LEADER_OBSERVED, holder=reply.holder), confirmed=True)
 
-    def _arm_reread(self, every: float) -> None:
+    def _arm_reread(self) -> None:
         # At the same moments for all elections, so that one call of the store serves them all.
-        when = (self.engine.now() // every + 1) * every
+        when = (self.engine.now() // self._reread + 1) * self._reread
         if self._reread_timer is not None:
             self._reread_timer.cancel()
         self._reread_timer = self.engine.call_at(when, self._reread_due)
@@ -251,7 +237,7 @@ class FollowerDriver(Driver[FollowerContext]):
         self._reread_timer = None
         if self.is_idle:
             return
-        self._arm_reread(self._reread)
+        self._arm_reread()
         self.read_now()
 
     def committed(self, step: Step, event: Event[Any]) -> None:
@@ -287,28 +273,41 @@ class FollowerDriver(Driver[FollowerContext]):
     def _new_attempt(self, _event: Event[Any]) -> None:
         self.ctx.attempt += 1
 
-    def _gives_way(self, event: Event[Any]) -> bool:
-        """
-        A candidate has asked for the election: whoever wants a leader waits for that answer, and for nothing else.
-        """
-        return self._listener is not None and event.trigger is T.START
-
-    def _read_key(self, event: Event[Any]) -> None:
-        if not self._gives_way(event):
-            self.read_now()
+    def _read_key(self, _event: Event[Any]) -> None:
+        self.read_now()
 
     def _open_watch(self, event: Event[Any]) -> None:
-        self._watching.close()
-        if self._gives_way(event):
-            self._watching.open_after(BREATH, self.read_now)
-        elif event.trigger is T.WATCH_CLOSED:
-            self._watching.failures += 1  # a watch that closes again and again must not become a busy loop
-            self._watching.open_after(self._delay(self._watching.failures))
-        else:
-            self._watching.open()
+        self._close_watch(event)
+        if event.trigger is not T.WATCH_CLOSED:
+            self._open_now()
+            return
+        self._watch_failures += 1  # a watch that closes again and again must not become a busy loop
+        self._watch_timer = self.engine.call_at(self.engine.now() + self._delay(self._watch_failures), self._open_now)
+
+    def _open_now(self) -> None:
+        self._watch_timer = None
+        self._watch_number += 1
+        number = self._watch_number
+
+        def notify(event: WatchEvent) -> None:
+            if number == self._watch_number:
+                if event.fact is not Fact.WATCH_CLOSED:
+                    self._watch_failures = 0
+                self.engine.deliver(self.observe, event)
+
+        try:
+            self._watch = self.store.watch(self.election, notify)
+        except LeadershipError as error:
+            self.engine.call_soon(self.observe, WatchEvent(Fact.WATCH_CLOSED, error=error))
 
     def _close_watch(self, _event: Event[Any]) -> None:
-        self._watching.close()
+        self._watch_number += 1
+        if self._watch_timer is not None:
+            self._watch_timer.cancel()
+            self._watch_timer = None
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
 
     def _mark_stale(self, _event: Event[Any]) -> None:
         self._view(self.holder, stale=True)
