@@ -235,7 +235,7 @@ class Session(ABC):
     @abstractmethod
     async def release(self, entry: Entry) -> Reply:
         """
-        Remove this attempt's entry or an earlier one's of the session, and no other. Done: its absence is confirmed.
+        Remove the entry, and perhaps an earlier attempt's of the session; no other. Done: its absence is confirmed.
         """
 
     @abstractmethod

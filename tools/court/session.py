@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from servers import Cluster, Network, Server
 
@@ -48,7 +48,7 @@ def served(
         shutil.rmtree(data)  # the logs are evidence
 
 
-STAGES = 6
+STAGES: Final = 6
 """On how many stages a session is tried."""
 
 

@@ -244,7 +244,6 @@ class Place:
         Nobody else may, and they would lead for as long as the session is renewed. Whether there were any.
         """
         self._doubtful = False  # at first: a connection that is lost meanwhile makes it so again
-        known = False
         try:
             stats = await self._ask("acquire", *(wire.exists(f"{self.path}/{name}") for name in names))
             strays = [
@@ -256,9 +255,9 @@ class Place:
             for answer in (*stats, *gone):
                 if isinstance(answer, WireError) and answer.fault is not Fault.NO_NODE:
                     raise self._link.explain(answer, "acquire")
-            known = True
-        finally:
-            self._doubtful = self._doubtful or not known
+        except BaseException:
+            self._doubtful = True
+            raise
         return bool(strays)
 
     async def _stand(self, entry: Entry) -> list[str]:
