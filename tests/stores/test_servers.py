@@ -134,6 +134,23 @@ def test_frozen_and_thawed(own: Server) -> None:
     assert not own.running
 
 
+def test_ended_by_the_first_signal(own_etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A server that ends before the next step of its ending is ended, and no error: an idle etcd may be as quick as that.
+    """
+    signalled = subprocess.Popen.send_signal
+
+    def and_gone(process: subprocess.Popen[bytes], number: int) -> None:
+        signalled(process, number)
+        process.wait()
+
+    monkeypatch.setattr(subprocess.Popen, "send_signal", and_gone)
+    own_etcd.restart()
+    own_etcd.kill()
+    own_etcd.kill()
+    assert not own_etcd.running
+
+
 def test_requests_and_connections_are_counted(own: Server) -> None:
     """
     Requests are counted one by one without the counting itself, and a connection is listed while it stands.

@@ -298,13 +298,14 @@ class Server(ABC):
         """
         End it gently, and by force where it does not mind.
         """
-        if self.running:
-            self._alive().send_signal(signal.SIGTERM)
-            self._alive().send_signal(signal.SIGCONT)
+        process = self._process
+        if process is not None:  # the signals are for nobody, and no error, once it has ended
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGCONT)
             try:
-                self._alive().wait(seconds)
+                process.wait(seconds)
             except subprocess.TimeoutExpired:
-                self._alive().kill()
+                process.kill()
         self._reap()
 
     stop = terminate
@@ -313,8 +314,8 @@ class Server(ABC):
         """
         End it by SIGKILL.
         """
-        if self.running:
-            self._alive().kill()
+        if self._process is not None:
+            self._process.kill()
         self._reap()
 
     def restart(self, *, wipe: bool = False) -> None:
