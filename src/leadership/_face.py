@@ -140,7 +140,7 @@ class Face(Generic[D]):
         Leave; idempotent, prompt in every state.
 
         Args:
-            timeout: Seconds to wait until it is settled; None for its grace and TTL.
+            timeout: Seconds to wait until it is settled; None for its grace and TTL, for a follower 5.
 
         Returns:
             True when it was settled in time. From inside a callback it only asks, and returns False.

@@ -15,7 +15,9 @@ class LeadershipError(Exception):
 
 class ConfigError(LeadershipError, ValueError):
     """
-    An argument cannot be used: change it. Raised before anything starts.
+    An argument cannot be used: change it.
+
+    Raised before anything starts; what only the server can tell (a TTL that it does not keep) ends what runs.
     """
 
 

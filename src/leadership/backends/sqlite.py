@@ -179,7 +179,7 @@ class SqliteStore(Store):
             renew_interval=ttl / 3,
             steps_down_after=ttl * (1 - MARGIN),
             crash_takeover=lapse,
-            # 5 ms on an idle machine (median), 140 ms at worst on one with more work than cores: what can be kept.
+            # 5 to 15 ms on an idle machine, 140 ms at worst on one with more work than cores: that can be kept.
             death_takeover=0.25 if self.guarantees.attests_death else lapse,
             resign_takeover=0.25 + (0.0 if self._wakes else POLL),
             clock_drift=MARGIN,

@@ -9,10 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-STORE: Final = {
-    69: "the store is unavailable",
-    77: "the store refuses: credentials, permission, foreign data",
-}
+REFUSED: Final = {77: "the store refuses: credentials, permission, foreign data"}
+STORE: Final = {69: "the store is unavailable", **REFUSED}
 UNREAD: Final = {141: "nobody reads the output any more (SIGPIPE)"}
 INTERRUPTED: Final = {130: "interrupted (SIGINT)"}
 

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any, Final, NoReturn
 
 from leadership.cli._common import Exit, say
-from leadership.cli._options import INTERRUPTED, STORE, UNREAD, Help, seconds
+from leadership.cli._options import INTERRUPTED, REFUSED, STORE, UNREAD, Help, seconds
 from leadership.cli._options import add_json as _json
 from leadership.cli._options import statuses as _statuses
 from leadership.cli._parser_audit import STATUSES as AUDITS_STATUSES
@@ -178,7 +178,7 @@ def _add_look(subparsers: Subparsers) -> None:
         "follow",
         "look",
         "print each change of leader until interrupted",
-        epilog=_statuses({0: "interrupted (SIGINT, SIGTERM)", **STORE, **UNREAD}),
+        epilog=_statuses({0: "interrupted (SIGINT, SIGTERM)", **REFUSED, **UNREAD}),
     )
     _election(follow)
     _json(follow)
@@ -226,7 +226,7 @@ def _add_serve(subparsers: Subparsers) -> None:
         "serve",
         "answer by HTTP who leads, until interrupted",
         description=ABOUT_SERVE,
-        epilog=_statuses({0: "interrupted (SIGINT, SIGTERM)", **STORE}),
+        epilog=_statuses({0: "interrupted (SIGINT, SIGTERM)", **REFUSED}),
     )
     _election(serve)
     serve.add_argument("--node", metavar="N", help="/leader says whether N leads, unless it is asked for another")

@@ -25,7 +25,7 @@ class Backoff:
 
     Attributes:
         initial: Seconds before the first retry, at the most.
-        maximum: The longest wait in seconds; None for half of the lease's TTL.
+        maximum: The longest wait in seconds; None for half of the lease's TTL, for a follower 7.5.
         factor: By what each failure multiplies the wait.
         retries: Failures in a row before the candidate gives up and goes idle; None for never.
     """

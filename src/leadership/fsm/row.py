@@ -54,7 +54,7 @@ class DemotionCause(StrEnum):
     STORE_ERROR = "store_error"
     """The store refuses us for good: credentials, permission, foreign data."""
     CALLBACK_FAILED = "callback_failed"
-    """`on_elected` raised, or an audit that is required could not be written."""
+    """`on_elected` raised, or an audit that the term waits for could not be written."""
 
 
 @dataclass(frozen=True, slots=True)

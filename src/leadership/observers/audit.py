@@ -43,8 +43,9 @@ class AuditLog:
 
     A thread of its own writes in order and drops nothing; it exists from the first record to `close`. Several processes
     may write one file, on a local file system: lines never mix. When a record cannot be written, that is counted
-    (`failures`), said once in the log, and the election goes on; as soon as writing succeeds again, a `gap` line says
-    how many are missing. After a fork the child writes through a descriptor and a thread of its own.
+    (`failures`), said once in the log, and the election goes on, unless the term waits for it (`required`, or
+    `durability="sync"`); as soon as writing succeeds again, a `gap` line says how many are missing. After a fork the
+    child writes through a descriptor and a thread of its own.
 
     The file may be moved or removed at any time (by logrotate, say): the next record begins another of the same name.
     """
@@ -81,7 +82,7 @@ class AuditLog:
         self.durability: Final = durability
         self.required: Final = required
         self.failures = 0
-        """Counts the lines that could not be written, or not be synced."""
+        """Counts the records that could not be written, or not be synced."""
         self._chain = chain
         self._file = AuditFile(self.path, rotate_bytes=rotate_bytes, chain=chain, durable=durability != "os")
         self._reset()
