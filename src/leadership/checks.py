@@ -5,6 +5,7 @@ What is refused before anything starts: names, TTLs, numbers, metadata that nobo
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import unicodedata
 from collections.abc import Mapping
@@ -81,9 +82,9 @@ def check_number(what: str, value: object, *, least: float, exclusive: bool = Fa
         ConfigError: With the value.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
-        number = float(value)
-        if number < float("inf") and (number > least or (number == least and not exclusive)):
-            return number
+        limit = sys.float_info.max  # more than which an int may be
+        if value <= limit and (value > least or (value == least and not exclusive)):
+            return float(value)
     bound = "more than" if exclusive else "at least"
     msg = f"{what} must be a number of seconds, {bound} {least:g}, not {value!r}"
     raise ConfigError(msg)

@@ -44,6 +44,7 @@ def test_paths_that_are_no_file_are_refused_with_the_remedy(tmp_path: Path) -> N
     assert f"the folder {tmp_path}/none of the database" in refused(str(tmp_path / "none" / "e.db"))
     assert f"{tmp_path}/pipe is not a regular file" in refused(str(tmp_path / "pipe"))
     assert "use memory://" in refused(":memory:")
+    assert "caf\\udce9.db' is not UTF-8" in refused(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.db"))
     for nothing in ("", None, 3, "a\0b"):
         assert repr(nothing) in refused(nothing)
 

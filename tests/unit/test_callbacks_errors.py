@@ -5,6 +5,7 @@ What callbacks raise: said, told, and decided by policy; never the end of the en
 from __future__ import annotations
 
 import logging
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -299,6 +300,72 @@ def test_lanes_keep_the_order(sim: Simulation) -> None:
     assert sorted(led) == led
 
 
+class Wordless(Exception):
+    """
+    An error of the user's, with an `str()` that a number slipped into.
+    """
+
+    def __str__(self) -> str:
+        return 5  # type: ignore[return-value]  # noqa: PLE0307 - that is the point
+
+
+def test_error_without_words_ends_the_term_like_another(sim: Simulation) -> None:
+    """
+    on_elected raises an error whose str() raises: the term ends, and somebody else is elected. What ends a term once
+    tripped over it, after the state had changed: nobody was told, and the entry was renewed for as long as the process
+    lived.
+    """
+    candidate = Candidate(sim.store, "jobs", node="a", ttl=3.0, cool_down=60.0)
+    other = Candidate(sim.store, "jobs", node="b", ttl=3.0)
+    told = witness(candidate)
+
+    @candidate.on_elected
+    def lead(_term: Term) -> None:
+        sim.sleep(1.0)
+        raise Wordless
+
+    candidate.start()
+    candidate.wait_elected()
+    other.start()
+
+    assert other.wait_elected(3.0)
+    assert ["elected 1", "demoted 1 callback_failed"] == told
+    assert "Wordless: a Wordless, whose str() raises TypeError" in [record.error for record in candidate.history]
+    assert candidate.stop()
+
+
+def test_names_of_callbacks_run_no_code_and_show_no_arguments(sim: Simulation) -> None:
+    """
+    A partial is named by its function, an object by its type. Their repr() was asked for on the engine's thread, where
+    a slow one cost other elections their leases, and what partials were given was shown by `/status`.
+    """
+
+    class Speaking:
+        def __repr__(self) -> str:
+            raise AssertionError
+
+        def __call__(self, term: Term) -> None:
+            term.wait()
+
+        work = __call__
+
+    def lead(_password: str, term: Term) -> None:
+        term.wait()
+
+    @cache
+    def work(term: Term) -> None:
+        term.wait()
+
+    candidate = Candidate(sim.store, "jobs", node="a")
+    for function in (partial(lead, "secret"), Speaking(), Speaking().work, partial(Speaking().work), work):
+        candidate.on_elected(function)
+    candidate.start()
+    candidate.wait_elected()
+
+    names = [name.rpartition("<locals>.")[2] for name in candidate.status().running_callbacks]
+    assert ["lead", "Speaking", "Speaking.__call__", "Speaking.__call__", "work"] == names
+
+
 def test_callback_without_words_for_itself_is_called(sim: Simulation, caplog: pytest.LogCaptureFixture) -> None:
     """
     An object whose repr() raises is called like any other, and logged by its type when it fails.
@@ -322,5 +389,5 @@ def test_callback_without_words_for_itself_is_called(sim: Simulation, caplog: py
     sim.advance(5.0)
 
     assert (1, 1) == (elected.called, demoted.called)
-    assert "Wordless object at" in caplog.text
+    assert "callback=on_elected:test_callback_without_words_for_itself_is_called.<locals>.Wordless\n" in caplog.text
     assert "leadership.engine_fault" not in events(caplog)

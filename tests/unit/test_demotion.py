@@ -364,6 +364,33 @@ def test_a_refused_candidate_can_be_started_again(sim: Simulation) -> None:
     assert list(zip([False, True], candidate.elections(), strict=False)) == [(False, False), (True, True)]
 
 
+def test_start_while_giving_up_is_remembered(sim: Simulation) -> None:
+    """
+    Whoever mends the credentials in on_error and starts again is heard, though the clean-up is still under way. The
+    start was forgotten, and the candidate stayed idle.
+    """
+    candidate = Candidate(sim.store, "jobs", node="a", ttl=TTL, grace=1.0)
+
+    @candidate.on_elected
+    def lead(term: Term) -> None:
+        term.wait()
+        sim.sleep(0.5)
+
+    @candidate.on_error
+    def mend(error: BaseException) -> None:
+        if isinstance(error, StoreRefused):
+            assert "error" == candidate.state
+            sim.heal()
+            candidate.start()
+
+    candidate.start()
+    candidate.wait_elected()
+    sim.fault("refuse", node="a")
+
+    assert sim.run_until(lambda: candidate.term is not None and candidate.term.token == 2, timeout=10.0)
+    assert candidate.wait_elected(0.0) is not None
+
+
 def test_retries_end_only_where_that_was_asked(sim: Simulation) -> None:
     """
     With Backoff(retries=2) a store that is down ends the candidate after three campaigns; the error says why.

@@ -179,10 +179,10 @@ class CandidateDriver(Driver[CandidateContext]):
 
     def start(self) -> None:
         """
-        Stand, unless it does already; a start made while stopping is remembered.
+        Stand, unless it does already; a start made while it comes to its end is remembered.
         """
         if not self.is_idle:
-            self.restart = self.caller if self.ctx.stopping else None
+            self.restart = self.caller if self.ctx.stopping or self.ctx.failed_for_good else None
             return
         rivals = [
             driver
@@ -366,7 +366,7 @@ class CandidateDriver(Driver[CandidateContext]):
         super().callback_failed(job, error)
         current = job.kind != "on_elected" or job.args[0].token == self.ctx.token
         kind = job.kind if current else "earlier on_elected"
-        self.fire(Event(T.CALLBACK_FAILED, self.engine.now(), callback=kind, error=error))
+        self.fire(Event(T.CALLBACK_FAILED, self.engine.now(), callback=kind, error=error, said=job.said))
 
     def settled(self, cleanup: Cleanup) -> None:
         """

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from leadership._runtime.cleanup import Cleanup
+from leadership._runtime.jobs import words_of
 from leadership._runtime.trace import Trace
 from leadership.fsm.event import Event
 from leadership.fsm.states import CandidateEffect as E
@@ -181,6 +182,7 @@ def _on_stopped(driver: CandidateDriver, _event: Event[Any]) -> None:
     driver.next_retry = None
     caller, driver.restart = driver.restart, None
     if caller is not None:
+        driver.error = None  # of the life before
         driver.engine.call_soon(_start_again, driver, caller)
     else:
         driver.wanted = False
@@ -195,9 +197,8 @@ def _start_again(driver: CandidateDriver, caller: Trace) -> None:
 
 
 def _on_gave_up(driver: CandidateDriver, event: Event[Any]) -> None:
-    driver.engine.say(
-        logging.ERROR, "leadership.gave_up", election=driver.election, node=driver.node, error=str(driver.error)
-    )
+    error = None if driver.error is None else words_of(driver.error)
+    driver.engine.say(logging.ERROR, "leadership.gave_up", election=driver.election, node=driver.node, error=error)
     _on_stopped(driver, event)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from leadership import _clock
-from leadership._runtime.jobs import words_for
+from leadership._runtime.jobs import name_of
 from leadership.observers.log import log_event
 
 CAPACITY = 10_000
@@ -104,7 +104,7 @@ def call(observer: Callable[..., Any], args: tuple[Any, ...]) -> None:
     try:
         observer(*args)
     except BaseException:  # noqa: BLE001 - an observer may raise anything, and SystemExit would end the lane for all
-        log_event(logging.ERROR, "leadership.observer_failed", exc_info=sys.exc_info(), observer=words_for(observer))
+        log_event(logging.ERROR, "leadership.observer_failed", exc_info=sys.exc_info(), observer=name_of(observer))
     took = _clock.now() - began
     if took > SLOW:
-        log_event(logging.WARNING, "leadership.observer_slow", observer=words_for(observer), seconds=round(took, 3))
+        log_event(logging.WARNING, "leadership.observer_slow", observer=name_of(observer), seconds=round(took, 3))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from leadership._runtime import trace
 from leadership._runtime.changed import Changed
-from leadership._runtime.jobs import Job, is_inside
+from leadership._runtime.jobs import Job, is_inside, words_of
 from leadership.errors import IllegalTransition, LeadershipError
 from leadership.fsm.event import Event, Step
 from leadership.fsm.machine import Machine
@@ -102,8 +102,7 @@ class Driver(Generic[C]):
         """What ended it for good."""
         self.last_error: LeadershipError | None = None
         self.why = ""
-        self.since = engine.now()
-        self.since_utc = engine.utcnow()
+        self.since, self.since_utc = engine.now(), engine.utcnow()
         self.renewals = 0
         self.ignored = 0
         self._seq = 0
@@ -215,7 +214,7 @@ class Driver(Generic[C]):
         except IllegalTransition as error:
             self.engine.say(logging.ERROR, "leadership.illegal", exc_info=sys.exc_info(), election=self.election)
             at, state = self.engine.utcnow(), self.ctx.state
-            self._publish(self._record(event, at, state, state, None, Disposition.ILLEGAL, str(error)))
+            self._publish(self._record(event, at, state, state, None, Disposition.ILLEGAL, None, str(error)))
             return None
         self.committed(step, event)
         row = step.row
@@ -225,9 +224,8 @@ class Driver(Generic[C]):
             self.why = event.trigger._value_
             at = self.engine.utcnow()
             if self.history is not None:  # a follower inside a candidate is watched by nobody
-                text = None if event.error is None else f"{type(event.error).__name__}: {event.error}"
                 self._publish(
-                    self._record(event, at, step.source, step.dest, row.guard_name, row.disposition, text, row.cause)
+                    self._record(event, at, step.source, step.dest, row.guard_name, row.disposition, row.cause)
                 )
             self.since, self.since_utc, self.renewals = event.now, at, 0
         for effect in step.effects:
@@ -258,10 +256,12 @@ class Driver(Generic[C]):
         dest: Any,
         guard: str | None,
         disposition: Disposition,
-        error: str | None,
-        cause: Any = None,
+        cause: Any,
+        error: str | None = None,
     ) -> Transition:
         self._seq += 1
+        if error is None and event.error is not None:
+            error = f"{type(event.error).__name__}: {words_of(event.error, event.said)}"
         token, deadline, reason = self.record_facts(event, source, dest)
         return Transition(
             seq=self._seq,

@@ -325,6 +325,7 @@ class FollowerDriver(Driver[FollowerContext]):
             self._view(event.payload, stale=False)
 
     def _cleanup(self, event: Event[Any]) -> None:
+        self.engine.call_soon(self._settle, self.ctx.attempt)  # before a start that on_error may ask for
         self._close_watch(event)
         self._failures += 1
         if isinstance(event.error, LeadershipError):
@@ -333,7 +334,6 @@ class FollowerDriver(Driver[FollowerContext]):
         if event.fatal or not self._backoff.allows(self._failures):
             self.ctx.failed_for_good = True
             self.error = self.last_error
-        self.engine.call_soon(self._settle, self.ctx.attempt)
 
     def _settle(self, attempt: int) -> None:
         if self.ctx.state is S.ERROR:
@@ -396,4 +396,4 @@ class FollowerDriver(Driver[FollowerContext]):
         Say so; a follower's life does not depend on its callbacks.
         """
         super().callback_failed(job, error)
-        self.fire(Event(T.CALLBACK_FAILED, self.engine.now(), callback=job.kind, error=error))
+        self.fire(Event(T.CALLBACK_FAILED, self.engine.now(), callback=job.kind, error=error, said=job.said))

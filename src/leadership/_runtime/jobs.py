@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import inspect
+import types
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -51,7 +53,7 @@ class Job:
     One call of one function of the user's.
     """
 
-    __slots__ = ("args", "cancelled", "done", "driver", "fn", "kind", "loop", "task")
+    __slots__ = ("args", "cancelled", "done", "driver", "fn", "kind", "loop", "said", "task")
 
     def __init__(
         self,
@@ -70,13 +72,15 @@ class Job:
         self.loop = loop if is_coroutine_function(fn) else None
         self.task: asyncio.Task[Any] | None = None
         self.cancelled = False
+        self.said: str | None = None
+        """The words of what it raised, which are the user's code as well."""
 
     @property
     def name(self) -> str:
         """
-        What it calls, and as what; made when somebody asks, because an object's words for itself are the user's code.
+        What it calls, and as what.
         """
-        return f"{self.kind}:{getattr(self.fn, '__qualname__', None) or words_for(self.fn)}"
+        return f"{self.kind}:{name_of(self.fn)}"
 
     def call(self) -> BaseException | None:
         """
@@ -94,6 +98,7 @@ class Job:
         try:
             contextvars.copy_context().run(run)
         except BaseException as error:  # noqa: BLE001 - it is reported with its traceback, and decides by policy
+            self.said = words_of(error)
             return error
         return None
 
@@ -108,10 +113,10 @@ class Job:
             await self.fn(*self.args)
 
         def ended(task: asyncio.Task[None]) -> None:
-            if task.cancelled():
-                finished(asyncio.CancelledError())
-            else:
-                finished(task.exception())
+            error = asyncio.CancelledError() if task.cancelled() else task.exception()
+            if error is not None:
+                self.said = words_of(error)
+            finished(error)
 
         def begin() -> None:
             assert self.loop is not None  # noqa: S101 - as above
@@ -173,14 +178,33 @@ class Lane:
         self._next()
 
 
-def words_for(fn: object) -> str:
+def name_of(fn: Any) -> str:
     """
-    Its `repr()`, or what can be said of one that has none.
+    Its qualified name, or its type's; what a partial is given is not shown. Runs none of the user's code.
     """
+    while True:
+        if issubclass(type(fn), functools.partial):
+            fn = object.__getattribute__(fn, "func")
+        elif type(fn) is types.MethodType:
+            fn = fn.__func__
+        else:
+            break
+    named = issubclass(type(fn), type | types.FunctionType | types.BuiltinFunctionType)
+    # A function that functools.wraps has dressed up has it among its own attributes.
+    name = fn.__qualname__ if named else inspect.getattr_static(fn, "__qualname__", None)
+    return name if isinstance(name, str) else type(fn).__qualname__
+
+
+def words_of(error: BaseException, said: str | None = None) -> str:
+    """
+    What was said for it, else its `str()`, or what can be said of one that has none.
+    """
+    if said is not None:
+        return said
     try:
-        return repr(fn)
-    except BaseException as error:  # noqa: BLE001 - it may raise anything, and is only wanted for the log
-        return f"{object.__repr__(fn)}, whose repr() raises {type(error).__name__}"
+        return str(error)
+    except BaseException as raised:  # noqa: BLE001 - it may raise anything
+        return f"a {type(error).__qualname__}, whose str() raises {type(raised).__qualname__}"
 
 
 def is_coroutine_function(fn: object) -> bool:

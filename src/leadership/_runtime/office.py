@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from leadership._runtime.driver import Function
-from leadership._runtime.jobs import Job
+from leadership._runtime.jobs import Job, words_of
 from leadership.errors import NotLeader
 from leadership.fsm.event import Event
 from leadership.fsm.row import DemotionCause
@@ -125,7 +125,7 @@ class Office:
         End the term: it is not current from now on.
         """
         words = _WORDS[cause]
-        detail = words if event.error is None else f"{words}: {event.error}"
+        detail = words if event.error is None else f"{words}: {words_of(event.error, event.said)}"
         term = self.term or self._unpublished
         if term is not None:
             term._end(cause, detail, event.reason)  # noqa: SLF001 - the engine ends terms

@@ -51,6 +51,8 @@ def check_path(path: object) -> str:
 
 
 def _problem_of_name(path: str) -> str | None:
+    if any("\ud800" <= character <= "\udfff" for character in path):
+        return f"the path {path!r} is not UTF-8, so that no URL can name it: rename the file or its folder"
     try:
         os.stat(f"{path}-journal")  # SQLite's own files beside it have the longest names
     except FileNotFoundError:

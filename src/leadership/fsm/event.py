@@ -39,6 +39,8 @@ class Event(NamedTuple, Generic[T]):
     reason: str | None = None
     """The operator's words, on resign."""
     error: BaseException | None = None
+    said: str | None = None
+    """The error's words, made where it was raised; None where they may be asked for here."""
     revision: int | None = None
     """The store's own number for this state of its data, where it has one."""
     cool_down: float | None = None
