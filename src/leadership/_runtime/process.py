@@ -62,10 +62,11 @@ class ThreadEngine(Engine):
 
     def _unforeseen(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """
-        What nobody caught, said on the observers' thread: asyncio would call the host's log handlers here.
+        What nobody caught, said on the observers' thread: asyncio would call the host's log handlers here. Any thread
+        may come with it, whichever collects a task.
         """
         keys = {"exc_info": context.get("exception"), "during": context["message"]}
-        self.post(partial(self.say, logging.ERROR, "leadership.engine_fault", **keys))  # a task may be collected anywhere
+        self.post(partial(self.say, logging.ERROR, "leadership.engine_fault", **keys))
 
     def run_user(self, job: Job, done: Callable[[Job, BaseException | None], None]) -> None:
         """
