@@ -13,6 +13,7 @@ import pytest
 
 from leadership import Candidate, DemotionCause, Store, Term, Transition, connect
 from leadership._runtime.dispatch import CAPACITY, Dispatcher
+from leadership._runtime.process import engine_for
 
 TTL = 0.6
 SOON = 10.0
@@ -115,6 +116,41 @@ def test_a_log_handler_that_sleeps_and_raises(store: Store) -> None:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+
+
+def test_a_log_handler_that_exits(store: Store) -> None:
+    """
+    A host's handler ends the program at an error, by SystemExit, which ends a thread only: an observer raises, and a
+    fault is met on the engine's thread; observers are told of what follows, and the engine renews.
+    """
+    told: list[str] = []
+    seen = threading.Event()
+
+    class Exits(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.set()
+            raise SystemExit(record.msg)
+
+    def broken(_record: Transition) -> None:
+        raise ZeroDivisionError
+
+    logger, handler = logging.getLogger(), Exits(logging.ERROR)
+    logger.addHandler(handler)
+    try:
+        candidate = Candidate(store, "jobs", "a", ttl=TTL, observers=[broken])
+        candidate.on_transition(lambda record: told.append(record.dest))
+        term = elected(candidate)
+        assert seen.wait(SOON)
+        engine_for(store).loop.call_soon_threadsafe(divmod, 1, 0)
+        assert leads_on(candidate, term)
+        candidate.stop()
+        give_up = time.monotonic() + SOON
+        while len(told) < 4 and time.monotonic() < give_up:
+            time.sleep(0.01)
+    finally:
+        logger.removeHandler(handler)
+
+    assert ["campaigning", "leader", "resigning", "idle"] == told
 
 
 def test_a_blocked_main_thread(store: Store) -> None:

@@ -5,16 +5,20 @@ The embedded store's watches on a real file, operators' edits, and what all of i
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlite_stores import Heard, entry, opened, operate, run
 
 from leadership._clock import now
+from leadership.backends import _sqlite_entries as entries
+from leadership.backends._sqlite_database import Database
 from leadership.backends._sqlite_wake import QUEUE, Bell
 from leadership.store import Fact, Outcome
 
@@ -129,6 +133,71 @@ def test_a_request_to_resign_reaches_the_watch_of_that_term(path: Path) -> None:
             assert [Fact.LEADER_OBSERVED] == fresh.facts
 
     run(test)
+
+
+def test_an_error_after_a_release_keeps_nobody_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The disk has a bad moment when others are told of a vacancy: they hear of it all the same, it is no fault of the
+    store's, and the store goes on.
+    """
+    look, release = Database._look, entries.release
+    ill: list[Database] = []
+
+    def looks(database: Database) -> str:
+        if database in ill:
+            raise OSError(errno.EIO, "Input/output error", database.path)
+        return look(database)
+
+    def released(database: Database, *about: Any) -> Any:
+        done = release(database, *about)
+        ill.append(database)
+        return done
+
+    monkeypatch.setattr(Database, "_look", looks)
+    monkeypatch.setattr(entries, "release", released)
+
+    async def test() -> None:
+        heard, faults = Heard(), list[object]()
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: faults.append(context))
+        async with opened(path) as (_, one), opened(path) as (store, _):
+            store.watch("e", heard)
+            await one.acquire(entry())
+            await heard.until(Fact.LEADER_OBSERVED)
+            await one.release(entry())
+            await asyncio.sleep(0.1)
+            ill.clear()
+            await heard.until(Fact.KEY_DELETED)
+            async with asyncio.timeout(5.0):
+                assert 2 == (await one.acquire(entry("k2"))).token
+        assert [] == faults
+
+    run(test)
+
+
+def test_a_fault_while_others_are_told_is_said_and_survived(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Whatever was not foreseen there: the store's thread goes on, and the loop's handler is told.
+    """
+    ring = entries.ring
+    faults: list[dict[str, Any]] = []
+
+    def rings(database: Database, *, everything: bool = False) -> None:
+        if not everything and not faults:
+            raise ZeroDivisionError
+        ring(database, everything=everything)
+
+    monkeypatch.setattr(entries, "ring", rings)
+
+    async def test() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: faults.append(context))
+        async with asyncio.timeout(5.0), opened(path) as (_, one):
+            assert 1 == (await one.acquire(entry())).token
+            while not faults:
+                await asyncio.sleep(0.01)
+            assert Outcome.DONE is (await one.release(entry())).outcome
+
+    run(test)
+    assert {ZeroDivisionError} == {type(fault["exception"]) for fault in faults}
 
 
 def test_a_bell_whose_queue_was_full_says_to_look_at_everything(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ The audit's lines, its arguments, its thread, and what it acknowledges.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from pathlib import Path
@@ -16,6 +17,7 @@ from records import a_record, some_records
 from leadership.errors import ConfigError
 from leadership.fsm import CANDIDATE, FOLLOWER
 from leadership.observers import AuditLog, _audit_file
+from leadership.observers._audit_lines import AuditLines
 
 TIMING = {"ttl": 15.0, "effective_ttl": 15.0}
 
@@ -379,13 +381,16 @@ def test_sync_that_fails_is_acknowledged_as_failed(tmp_path: Path, monkeypatch: 
     assert 1 == audit.failures
 
 
-def test_acknowledgement_that_raises_hurts_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_acknowledgement_that_raises_hurts_nobody(
+    error: type[BaseException], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """
     What an acknowledgement raises is logged, and the next record is written.
     """
 
     def broken(_error: BaseException | None) -> None:
-        raise ZeroDivisionError
+        raise error
 
     with AuditLog(tmp_path / "audit.jsonl") as audit:
         audit.submit(a_record(), broken)
@@ -393,6 +398,34 @@ def test_acknowledgement_that_raises_hurts_nobody(tmp_path: Path, caplog: pytest
 
     assert 2 == len(records_of(tmp_path / "audit.jsonl"))
     assert ["leadership.audit_acknowledge_failed"] == [record.getMessage() for record in caplog.records]
+
+
+def test_log_handler_that_exits_hurts_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A host's handler ends the program at an error, and the audit has one to tell of: the next record is written.
+    """
+
+    class Exits(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise SystemExit(record.name)
+
+    def fail(_self: AuditLines, _item: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    first, second, handler = Answers(), Answers(), Exits()
+    logging.getLogger("leadership").addHandler(handler)
+    try:
+        with AuditLog(tmp_path / "audit.jsonl", required=True) as audit:
+            with monkeypatch.context() as patch:
+                patch.setattr(AuditLines, "write", fail)
+                audit.submit(a_record(seq=1), first)
+                assert [OSError] == [type(error) for error in first.wait()]
+            audit.submit(a_record(seq=2), second)
+            assert [None] == second.wait()
+    finally:
+        logging.getLogger("leadership").removeHandler(handler)
+
+    assert [2] == [line["seq"] for line in records_of(tmp_path / "audit.jsonl")]
 
 
 @pytest.mark.parametrize(

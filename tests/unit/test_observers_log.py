@@ -8,6 +8,7 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import structlog
 from records import a_record
 
+from leadership.backends._zookeeper_client import _Guarded, logger
 from leadership.fsm.record import Transition
 from leadership.observers import LogObserver, log
 from leadership.observers.log import level_of, log_event, log_failures
@@ -269,6 +271,63 @@ def test_broken_handler_is_counted_and_not_raised() -> None:
     assert failures + 1 == log_failures()
     log_event(logging.ERROR, "leadership.test")
     assert failures + 1 == log_failures()
+
+
+class Exits(logging.Handler):
+    """
+    A host's that ends the program at an error.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.exit(record.name)
+
+
+def test_handler_that_exits_ends_no_thread_of_the_library() -> None:
+    """
+    There it is one more broken handler, and is counted; on the main thread it does what it is for.
+    """
+    handler = Exits()
+    LOGGER.addHandler(handler)
+    failures = log_failures()
+    went_on: list[bool] = []
+
+    def run() -> None:
+        log_event(logging.ERROR, "leadership.test")
+        went_on.append(True)
+
+    thread = threading.Thread(target=run)
+    try:
+        thread.start()
+        thread.join()
+        with pytest.raises(SystemExit, match="leadership"):
+            log_event(logging.ERROR, "leadership.test")
+    finally:
+        LOGGER.removeHandler(handler)
+
+    assert [True] == went_on
+    assert failures + 1 == log_failures()
+
+
+@pytest.mark.parametrize("kind", [Raises, Exits])
+def test_handler_ends_no_thread_of_kazoo(kind: type[logging.Handler]) -> None:
+    """
+    What kazoo says reaches the host's handlers on the thread that keeps a session alive.
+    """
+    said: list[str] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        said.append(record.getMessage())
+        return True
+
+    handler = kind()
+    handler.addFilter(keep)
+    LOGGER.addHandler(handler)
+    try:
+        _Guarded(logger).error("lost by %s", kind.__name__)
+    finally:
+        LOGGER.removeHandler(handler)
+
+    assert [f"lost by {kind.__name__}"] == said
 
 
 _SCRIPT = """

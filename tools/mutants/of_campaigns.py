@@ -133,7 +133,7 @@ CAMPAIGNS: Final = (
         "session that lapsed is kept",
         "The old session is not ended before a new one is granted: its entry stands in the new one’s way.",
         "_runtime/keeper.py",
-        "        self._ended.append(session)\n        last =",
+        "        self._leftovers.add(session)\n        last =",
         "        last =",
         ("tests/unit/test_lease.py::test_an_old_session_is_ended_before_a_new_one_is_asked_for",),
     ),

@@ -71,8 +71,8 @@ CLOCK: Final = (
         "session granted too late is taken",
         "A grant that was longer on its way than it lasts is used to ask with.",
         "_runtime/keeper.py",
-        "            if self.engine.now() >= deadline:\n                self._ended.append(session)",
-        "            if False:\n                self._ended.append(session)",
+        "            if self.engine.now() >= deadline:\n                self._leftovers.add(session)",
+        "            if False:\n                self._leftovers.add(session)",
         ("tests/unit/test_lease.py",),
     ),
     Mutant(

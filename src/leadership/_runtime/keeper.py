@@ -4,7 +4,7 @@ Keeps one session: grants it, renews it, and tells its candidates what becomes o
 Law 1: the deadline is the session's: `sent + ttl * (1 - margin)`, from the sending of the last acknowledged grant or
 renewal. Writing an entry renews nothing. (Gray and Cheriton, "Leases", 1989, with the margin against clock rates.)
 Law 2: a loss is latched: an answer that comes after the deadline revives nothing.
-Law 3: an old session is ended before a new one is granted, so that the next term need not wait for it.
+Law 3: an old session is ended before a new one is granted, or soon where nobody wants one (see `leftovers`).
 Law 4: an entry whose release was never confirmed is released again before each renewal; one that stays unconfirmed for
 a whole TTL costs the session, because nothing else would ever free it.
 """
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from leadership._runtime.leftovers import Leftovers
 from leadership._runtime.renewals import tell_renewal
 from leadership.errors import LeadershipError, StoreUnavailable
 from leadership.fsm.event import Event
@@ -60,8 +61,7 @@ class SessionKeeper:
         self._overdue = False
         self._trouble: LeadershipError | None = None
         """What the last renewal failed by."""
-        self._ended: list[Session] = []
-        """Sessions that are over for us and may live at the store."""
+        self._leftovers = Leftovers(self)
         self._doubts: dict[str, _Doubt] = {}
         self._next_renewal: Timer | None = None
         self._expiry: Timer | None = None
@@ -99,6 +99,8 @@ class SessionKeeper:
         """
         if self.members.get(driver.election) is driver:
             del self.members[driver.election]
+            if not self.members:
+                self._leftovers.end()
 
     # -- granting -----------------------------------------------------------------------------------------------
 
@@ -113,29 +115,14 @@ class SessionKeeper:
         if self._opening:
             return
         self._opening = True
-        self._end_old()
-
-    def _end_old(self) -> None:
         if self.session is not None:  # its deadline has passed and the timer has not fired yet
             self._expire()
-        if not self._ended:
-            self._open()
+        self._leftovers.end_first(self._open)
+
+    def _open(self, hindrance: Reply | None) -> None:
+        if hindrance is not None:
+            self._opened(None, hindrance)
             return
-        session = self._ended[0]
-
-        def ended(reply: Reply, late: bool) -> None:
-            if late:
-                return
-            if reply.outcome is Outcome.UNKNOWN or reply.fatal:
-                self._opened(None, reply)
-                return
-            if session in self._ended:
-                self._ended.remove(session)
-            self._end_old()
-
-        self.engine.request("end session", session.end, self.call_timeout, ended)
-
-    def _open(self) -> None:
         sent = self.engine.now()
         granted: list[Session] = []
 
@@ -149,7 +136,7 @@ class SessionKeeper:
 
         def opened(reply: Reply, late: bool) -> None:
             if late and granted:
-                self._ended.append(granted[0])
+                self._leftovers.add(granted[0])
             elif not late:
                 self._opened(granted[0] if granted else None, reply, sent)
 
@@ -160,7 +147,7 @@ class SessionKeeper:
         if session is not None and reply.outcome is Outcome.DONE:
             deadline = sent + session.ttl * (1 - MARGIN)
             if self.engine.now() >= deadline:
-                self._ended.append(session)
+                self._leftovers.add(session)
                 error = StoreUnavailable(f"a session of {session.ttl:g} s was granted later than it lasts")
                 session, reply = None, Reply(Outcome.UNKNOWN, error=error)
             else:
@@ -196,7 +183,7 @@ class SessionKeeper:
             return
         if not self.members and not self._doubts:
             self._drop(session)
-            self._end_quietly(session)
+            self._leftovers.add(session)
             return
         self._retry_releases(session)
         if self.session is not session:
@@ -288,7 +275,7 @@ class SessionKeeper:
         session = self.session
         assert session is not None  # noqa: S101 - for the type checker
         self._drop(session)
-        self._ended.append(session)
+        self._leftovers.add(session)
         last = "" if self._trouble is None else f"; the last one: {self._trouble}"
         error = StoreUnavailable(f"no renewal was acknowledged within {session.ttl * (1 - MARGIN):.3g} s{last}")
         self._each(lambda driver: driver.lease_expired(error))
@@ -351,8 +338,8 @@ class SessionKeeper:
                     error=str(error),
                 )
                 self._lose(error)
-                self._ended.append(session)
-                self._end_quietly(session)
+                self._leftovers.add(session)
+                self._leftovers.end()
                 return
             if not doubt.asking:
                 doubt.asking = True
@@ -369,21 +356,13 @@ class SessionKeeper:
 
         self.engine.request("release", partial(session.release, doubt.entry), self.call_timeout, released)
 
-    # -- ending -------------------------------------------------------------------------------------------------
-
-    def _end_quietly(self, session: Session) -> None:
-        def ended(reply: Reply, _late: bool) -> None:
-            if reply.outcome is not Outcome.UNKNOWN and session in self._ended:
-                self._ended.remove(session)
-
-        self.engine.request("end session", session.end, self.call_timeout, ended)
-
     def close(self) -> None:
         """
         Renew no more; the store ends its sessions when it closes.
         """
         if self.session is not None:
             self._drop(self.session)
+        self._leftovers.close()
 
 
 def keeper_for(engine: Engine, store: Store, ttl: float, election: str) -> SessionKeeper:

@@ -57,7 +57,16 @@ class ThreadEngine(Engine):
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
+        self.loop.set_exception_handler(self._unforeseen)
         self.loop.run_forever()
+
+    def _unforeseen(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """
+        What nobody caught, said on the observers' thread: asyncio would call the host's log handlers here. Any thread
+        may come with it, whichever collects a task.
+        """
+        keys = {"exc_info": context.get("exception"), "during": context["message"]}
+        self.post(partial(self.say, logging.ERROR, "leadership.engine_fault", **keys))
 
     def run_user(self, job: Job, done: Callable[[Job, BaseException | None], None]) -> None:
         """

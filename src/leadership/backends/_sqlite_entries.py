@@ -134,8 +134,8 @@ def ring(database: Database, *, everything: bool = False) -> None:
     def still_vacant(elections: Sequence[str]) -> Sequence[str]:
         try:
             return [name for name, seen in read(database, elections, now()).items() if seen.holder is None]
-        except LeadershipError:
-            return elections  # let them find out
+        except (LeadershipError, OSError):
+            return elections  # let them find out; whoever calls next is told of an error that lasts
 
     database.ringer.work(still_vacant, until=math.inf if everything else now())
 

@@ -8,6 +8,7 @@ daemon and starts with the first job. Jobs run in order, and so do their results
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ class Worker:
         self._folder = folder
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Of the last job."""
         self._stopped = False
 
     def submit(self, job: Callable[[Database], T], deliver: Callable[[T | None, BaseException | None], None]) -> None:
@@ -62,7 +65,8 @@ class Worker:
                 msg = f"the store of {self._path} cannot start its thread: {error}"
                 raise StoreUnavailable(msg) from error
             self._thread = thread
-        self._tasks.put(_Task(job, deliver, asyncio.get_running_loop()))
+        self._loop = asyncio.get_running_loop()
+        self._tasks.put(_Task(job, deliver, self._loop))
 
     async def call(self, job: Callable[[Database], T], before: Callable[[T], None] | None = None) -> T:
         """
@@ -106,8 +110,7 @@ class Worker:
             try:
                 task = self._tasks.get(timeout=database.ringer.due())
             except Empty:
-                with database.gate:
-                    entries.ring(database)
+                self._ring(database)
                 continue
             if task is None:
                 return
@@ -124,14 +127,28 @@ class Worker:
             self.operations = database.operations
             _hand_over(task, result, error)
             del task, result, error  # an idle thread keeps nothing alive
+            self._ring(database)
+
+    def _ring(self, database: Database) -> None:
+        """
+        Tell other stores what is due. They look within a second anyway: a failure is said, and the thread goes on.
+        """
+        try:
             with database.gate:
                 entries.ring(database)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the jobs that follow must not wait for ever
+            context = {"message": f"{self._path}: other stores could not be told to look", "exception": error}
+            if self._loop is not None:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
+                    self._loop.call_soon_threadsafe(self._loop.call_exception_handler, context)
 
 
 def _finish(database: Database) -> None:
-    entries.ring(database, everything=True)
-    entries.close_bell(database)
-    database.discard()
+    try:
+        entries.ring(database, everything=True)
+    finally:
+        entries.close_bell(database)
+        database.discard()
 
 
 def _hand_over(task: _Task, result: object, error: BaseException | None) -> None:

@@ -58,6 +58,18 @@ class _Seldom(logging.Filter):
         return True
 
 
+class _Guarded(logging.LoggerAdapter[logging.Logger]):
+    """
+    For kazoo's threads: a handler of the host that raises would end them, and the session.
+    """
+
+    def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().log(level, msg, *args, **kwargs)
+        except BaseException:  # noqa: BLE001 - the log itself is broken: there is nowhere to say so
+            return
+
+
 logger = logging.getLogger("leadership.zookeeper.client")
 logger.setLevel(logging.INFO)
 logger.addHandler(logging.NullHandler())
@@ -224,7 +236,7 @@ class Client:
             timeout=(milliseconds + 0.5) / 1000,  # kazoo cuts the rest off
             handler=_Handler(self._patience, options.tls),
             connection_retry=retry,
-            logger=logger,
+            logger=_Guarded(logger),
             **_security(options),
         )
         self._client.add_listener(self._state_changed)

@@ -316,7 +316,7 @@ class AuditLog:
 def _tell(acknowledge: Acknowledge, error: BaseException | None) -> None:
     try:
         acknowledge(error)
-    except Exception:  # noqa: BLE001 - the caller's; the records that follow must not suffer
+    except BaseException:  # noqa: BLE001 - the caller's; the records that follow must not suffer
         log_event(logging.ERROR, "leadership.audit_acknowledge_failed", exc_info=sys.exc_info())
 
 

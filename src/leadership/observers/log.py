@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from types import TracebackType
 from typing import Any, Final
@@ -87,7 +88,10 @@ class LogObserver:
 
 def log_event(level: int, event: str, /, exc_info: ExcInfo = None, **keys: Any) -> None:
     """
-    Log something that is no transition. Never raises; any thread, but a handler of the host may take its time.
+    Log something that is no transition. Any thread, but a handler of the host may take its time.
+
+    Never raises, but for what ends the program on its main thread (Ctrl-C, say): a handler that exits would end a
+    thread of the library instead.
 
     Args:
         level: Of the standard library: `logging.WARNING` and the like.
@@ -98,8 +102,10 @@ def log_event(level: int, event: str, /, exc_info: ExcInfo = None, **keys: Any) 
     global _failures  # noqa: PLW0603 - a count lost to a race between two threads is of no consequence
     try:
         _emit(level, event, lambda: keys, exc_info)
-    except Exception:  # noqa: BLE001 - the log itself is broken: there is nowhere to say so
-        _failures += 1
+    except BaseException as error:
+        if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
+            raise
+        _failures += 1  # the log itself is broken: there is nowhere to say so
 
 
 def log_failures() -> int:
