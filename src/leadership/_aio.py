@@ -234,10 +234,10 @@ class AsyncFace(Generic[A]):
         driver = face._driver  # noqa: SLF001 - one library
         if driver is None:
             return True
-        face._ask_to_stop(driver, reason)  # noqa: SLF001 - one library
+        settled = face._ask_to_stop(driver, reason)  # noqa: SLF001 - one library
         if is_inside(driver):
             return False
-        return await self._wait(face._over, driver.patience if timeout is None else timeout)  # noqa: SLF001 - one library
+        return await self._wait(settled, driver.patience if timeout is None else timeout)
 
     async def run(self, *, signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
         """
@@ -260,8 +260,7 @@ class AsyncFace(Generic[A]):
             except asyncio.CancelledError:
                 await asyncio.shield(self.stop())
                 raise
-        if face._closes_own(driver):  # noqa: SLF001 - one library
-            await self._wait(face._over, driver.patience)  # noqa: SLF001 - one library
+        await self._wait(face._close_own(driver), driver.patience)  # noqa: SLF001 - one library
         face._raise_fatal()  # noqa: SLF001 - one library
 
     async def _wait(self, holds: Callable[[], bool], timeout: float | None) -> bool:

@@ -155,21 +155,23 @@ class Face(Generic[D]):
         driver = self._driver
         if driver is None:
             return True
-        self._ask_to_stop(driver, reason)
-        return not is_inside(driver) and self._settled(driver, timeout)
+        settled = self._ask_to_stop(driver, reason)
+        limit = driver.patience if timeout is None else timeout
+        return not is_inside(driver) and driver.engine.wait(self._changed, settled, limit)
 
-    def _ask_to_stop(self, driver: D, reason: str | None) -> None:
+    def _ask_to_stop(self, driver: D, reason: str | None) -> Callable[[], bool]:
+        """
+        Ask, and return what says whether it is settled: another's start may follow at once.
+        """
         with self._starting:
+            store = self._store
             if self._url is not None:
                 self._store.closed = True  # by the engine, when this life is over; a start from here on opens another
             self._request_stop(driver, reason, publish=reason is not None)
+        return lambda: driver.is_over or driver.own.has_closed(store)
 
     def _request_stop(self, driver: D, reason: str | None, *, publish: bool = False) -> None:  # noqa: ARG002 - a candidate's
         driver.request_stop()
-
-    def _settled(self, driver: D, timeout: float | None) -> bool:
-        limit = driver.patience if timeout is None else timeout
-        return driver.engine.wait(self._changed, lambda: driver.is_over, limit)
 
     def run(self, *, signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
         """
@@ -187,8 +189,7 @@ class Face(Generic[D]):
             if came:  # it may have been before there was anything to stop
                 self._request_stop(driver, came[0])
             driver.engine.wait(self._changed, lambda: driver.is_over, None)
-        if self._closes_own(driver):
-            self._settled(driver, None)
+        driver.engine.wait(self._changed, self._close_own(driver), driver.patience)
         self._raise_fatal()
 
     @contextlib.contextmanager
@@ -205,15 +206,14 @@ class Face(Generic[D]):
         with taken(signals, stop, loop):
             yield came
 
-    def _closes_own(self, driver: D) -> bool:
+    def _close_own(self, driver: D) -> Callable[[], bool]:
         """
-        Have the store closed that is its own, unless somebody has started it again; whether that was asked.
+        Have the store closed that is its own, unless somebody has started it again; what says whether that is settled.
         """
         with self._starting:
-            closes = self._url is not None and driver.is_over
-            if closes:
-                self._ask_to_stop(driver, None)
-            return closes
+            if self._url is not None and driver.is_over:
+                return self._ask_to_stop(driver, None)
+        return lambda: True
 
     def _raise_fatal(self) -> None:
         driver = self._driver

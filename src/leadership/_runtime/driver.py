@@ -201,7 +201,7 @@ class Driver(Generic[C]):
         self.ctx = type(self.ctx)()
         self.wanted = False
         self._asked.clear()
-        self.own.closing = 0
+        self.own.closing.clear()
         self.changed.forked()
 
     # -- firing -------------------------------------------------------------------------------------------------

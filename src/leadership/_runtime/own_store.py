@@ -32,8 +32,8 @@ class OwnStore:
         self._driver = driver
         self.is_owned = False
         """Nobody else uses the driver's stores. Set before the first start."""
-        self.closing = 0
-        """Stores that are being closed. Any thread reads it."""
+        self.closing: set[Store] = set()
+        """Any thread looks into it."""
         self._next: Store | None = None
 
     def start(self, store: Store) -> None:
@@ -55,11 +55,17 @@ class OwnStore:
         """
         driver, store = self._driver, self._driver.store
         if self.is_owned and store.closer is not None and (store.closed or self._next is not None):
+            self.closing.add(store)
             store.closed, store.closer = True, None
-            self.closing += 1
             driver.engine.spawn(self._close(store))
         if self._next is not None:
             driver.store, self._next = self._next, None
+
+    def has_closed(self, store: Store) -> bool:
+        """
+        The life on that store is over, and the store closed, whatever was begun since. Any thread.
+        """
+        return self.is_owned and store.closer is None and store not in self.closing
 
     async def _close(self, store: Store) -> None:
         engine = self._driver.engine
@@ -69,5 +75,5 @@ class OwnStore:
             engine.say(logging.WARNING, "leadership.store_close_timeout", store=store.url)
         elif (error := closing.exception()) is not None:
             engine.say(logging.ERROR, "leadership.engine_fault", exc_info=error, during=f"closing {store.url}")
-        self.closing -= 1
+        self.closing.discard(store)
         self._driver.notify_changed()
