@@ -7,15 +7,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from leadership._face import Face
 from leadership._runtime.jobs import is_inside
-from leadership.checks import check_timeout
+from leadership.checks import check_signals, check_timeout
 from leadership.errors import ConfigError
 from leadership.fsm.record import Transition
 from leadership.fsm.row import DemotionCause
@@ -235,61 +234,34 @@ class AsyncFace(Generic[A]):
         driver = face._driver  # noqa: SLF001 - one library
         if driver is None:
             return True
-        face._request_stop(driver, reason, publish=reason is not None)  # noqa: SLF001 - one library
+        settled = face._ask_to_stop(driver, reason)  # noqa: SLF001 - one library
         if is_inside(driver):
             return False
-        limit = driver.patience if timeout is None else timeout
-        settled = await self._wait(face._over, limit)  # noqa: SLF001 - one library
-        if settled:
-            await asyncio.to_thread(face._close_own)  # noqa: SLF001 - one library
-        return settled
+        return await self._wait(settled, driver.patience if timeout is None else timeout)
 
     async def run(self, *, signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
         """
         Start, and wait until `stop()`, a signal, cancellation, or the end by a fatal error.
 
-        A first signal stops; a second one acts as if it were not handled. Off the main thread no handler is installed.
+        A first signal stops all that run; a second one acts as if it were not handled. A handler that the program has
+        given the loop is called at each. Off the main thread no handler is installed.
 
         Raises:
+            ConfigError: What `signals` names cannot be handled; nothing has started.
             LeadershipError: What ended it for good.
         """
-        with self._stopping_on(signals):
-            await self.start()
+        face, loop = self._face, asyncio.get_running_loop()
+        with face._stopping_on(check_signals(signals), loop) as came:  # noqa: SLF001 - one library
+            driver = face._start(loop)  # noqa: SLF001 - one library
+            if came:  # it may have been before there was anything to stop
+                face._request_stop(driver, came[0])  # noqa: SLF001 - one library
             try:
                 await self._wait(lambda: False, None)
             except asyncio.CancelledError:
                 await asyncio.shield(self.stop())
                 raise
-        await asyncio.to_thread(self._face._close_own)  # noqa: SLF001 - one library
-        self._face._raise_fatal()  # noqa: SLF001 - one library
-
-    @contextlib.contextmanager
-    def _stopping_on(self, signals: Iterable[signal.Signals]) -> Generator[None]:
-        loop = asyncio.get_running_loop()
-        installed: list[tuple[signal.Signals, Any]] = []
-
-        def restore() -> None:
-            while installed:
-                number, before = installed.pop()
-                loop.remove_signal_handler(number)
-                if before is not None:  # None: it was not set from Python, and cannot be set again
-                    signal.signal(number, before)
-
-        def handle(number: signal.Signals) -> None:
-            restore()
-            driver = self._face._driver  # noqa: SLF001 - one library
-            if driver is not None:
-                self._face._request_stop(driver, number.name)  # noqa: SLF001 - one library
-
-        try:
-            if threading.current_thread() is threading.main_thread():
-                for number in signals:
-                    before = signal.getsignal(number)
-                    loop.add_signal_handler(number, handle, number)
-                    installed.append((number, before))
-            yield
-        finally:
-            restore()
+        await self._wait(face._close_own(driver), driver.patience)  # noqa: SLF001 - one library
+        face._raise_fatal()  # noqa: SLF001 - one library
 
     async def _wait(self, holds: Callable[[], bool], timeout: float | None) -> bool:
         """

@@ -13,7 +13,6 @@ import threading
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator
-from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from leadership._runtime.changed import Changed
@@ -22,7 +21,8 @@ from leadership._runtime.engine import Engine
 from leadership._runtime.jobs import check_callback, is_inside
 from leadership._runtime.process import engine_for
 from leadership._runtime.renewals import listener
-from leadership.checks import check_timeout
+from leadership._signals import taken
+from leadership.checks import check_signals, check_timeout
 from leadership.connect import connect
 from leadership.diagram import draw
 from leadership.errors import ConfigError
@@ -112,15 +112,18 @@ class Face(Generic[D]):
             elif self._store.closed:
                 msg = f"{self._store.url} was closed: connect() again"
                 raise ConfigError(msg)
-            engine = engine_for(self._seen_store())
-            if driver is None or driver.store is not self._seen_store() or driver.engine is not engine:
-                made = self._make_driver(engine, self._seen_store(), loop)
+            store = self._seen_store()
+            engine = engine_for(store)
+            if driver is None or driver.engine is not engine:
+                made = self._make_driver(engine, store, loop)
+                made.own.is_owned = self._url is not None
                 if self._driver is driver:  # else a signal handler has come in between, and started one
                     self._driver = made
                 driver = self._driver or made
             driver.user_loop = loop
-            driver.close_when_idle = False
-            driver.request_start()
+            driver.request_start(store)
+            if self._url is not None and store.closed:  # a signal handler has come in between, and stopped it
+                driver.request_stop()
             return driver
 
     def _seen_store(self) -> Store:
@@ -152,70 +155,65 @@ class Face(Generic[D]):
         driver = self._driver
         if driver is None:
             return True
-        self._request_stop(driver, reason, publish=reason is not None)
-        if is_inside(driver):
-            driver.close_when_idle = self._url is not None
-            return False
-        settled = self._settled(driver, timeout)
-        if self._url is not None:
-            driver.close_when_idle = not settled
-            if settled:
-                self._store.close()
-        return settled
+        settled = self._ask_to_stop(driver, reason)
+        limit = driver.patience if timeout is None else timeout
+        return not is_inside(driver) and driver.engine.wait(self._changed, settled, limit)
+
+    def _ask_to_stop(self, driver: D, reason: str | None) -> Callable[[], bool]:
+        """
+        Ask, and return what says whether it is settled: another's start may follow at once.
+        """
+        with self._starting:
+            store = self._store
+            if self._url is not None:
+                self._store.closed = True  # by the engine, when this life is over; a start from here on opens another
+            self._request_stop(driver, reason, publish=reason is not None)
+        return lambda: driver.is_over or driver.own.has_closed(store)
 
     def _request_stop(self, driver: D, reason: str | None, *, publish: bool = False) -> None:  # noqa: ARG002 - a candidate's
         driver.request_stop()
-
-    def _settled(self, driver: D, timeout: float | None) -> bool:
-        limit = driver.patience if timeout is None else timeout
-        return driver.engine.wait(self._changed, lambda: driver.is_over, limit)
 
     def run(self, *, signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
         """
         Start, and block until `stop()`, a signal, or the end by a fatal error.
 
-        A first signal stops; a second one acts as if it were not handled. Off the main thread no handler is installed.
+        A first signal stops all that run; a second one acts as if it were not handled. Off the main thread no handler
+        is installed.
 
         Raises:
+            ConfigError: What `signals` names cannot be handled; nothing has started.
             LeadershipError: What ended it for good.
         """
-        with self._stopping_on(signals) as early:
+        with self._stopping_on(check_signals(signals)) as came:
             driver = self._start()
-            if early:  # it came before there was anything to stop
-                self._request_stop(driver, early[0])
+            if came:  # it may have been before there was anything to stop
+                self._request_stop(driver, came[0])
             driver.engine.wait(self._changed, lambda: driver.is_over, None)
-        self._close_own()
+        driver.engine.wait(self._changed, self._close_own(driver), driver.patience)
         self._raise_fatal()
 
     @contextlib.contextmanager
-    def _stopping_on(self, signals: Iterable[signal.Signals]) -> Generator[list[str]]:
+    def _stopping_on(
+        self, signals: Iterable[signal.Signals], loop: asyncio.AbstractEventLoop | None = None
+    ) -> Generator[list[str]]:
         came: list[str] = []
-        if threading.current_thread() is not threading.main_thread():
-            yield came
-            return
-        before: dict[signal.Signals, Any] = {}
 
-        def restore() -> None:
-            while before:
-                number, handler = before.popitem()
-                signal.signal(number, handler)
-
-        def handle(number: int, _frame: FrameType | None) -> None:
-            restore()
-            came.append(signal.Signals(number).name)
+        def stop(name: str) -> None:
+            came.append(name)
             if self._driver is not None:
-                self._request_stop(self._driver, came[0])
+                self._request_stop(self._driver, name)
 
-        try:
-            for number in signals:
-                before[number] = signal.signal(number, handle)
+        with taken(signals, stop, loop):
             yield came
-        finally:
-            restore()
 
-    def _close_own(self) -> None:
-        if self._url is not None:
-            self._store.close()
+    def _close_own(self, driver: D) -> Callable[[], bool]:
+        """
+        Have the store closed that is its own, unless somebody has started it again; what says whether that is settled.
+        """
+        with self._starting:
+            if self._url is not None and driver.is_over:
+                return self._ask_to_stop(driver, None)
+        return lambda: True
 
     def _raise_fatal(self) -> None:
         driver = self._driver

@@ -5,11 +5,12 @@ What is refused before anything starts: names, TTLs, numbers, metadata that nobo
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import threading
 import unicodedata
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 from leadership.errors import ConfigError
 
@@ -22,6 +23,8 @@ MOST_REASON = 1024
 """
 Bytes of the operator's words on a resignation.
 """
+
+_HANDLED = frozenset(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}
 
 _RESET = "token_reset"
 """
@@ -103,6 +106,25 @@ def check_timeout(timeout: object) -> float | None:
         msg = f"timeout must be a number of seconds or None, not {timeout!r}"
         raise ConfigError(msg)
     return min(max(0.0, timeout), threading.TIMEOUT_MAX)
+
+
+def check_signals(signals: object) -> tuple[signal.Signals, ...]:
+    """
+    Refuse what is not a list of signals that a process can handle.
+
+    Raises:
+        ConfigError: With the value.
+    """
+    if not isinstance(signals, Iterable) or isinstance(signals, str | bytes):
+        msg = f"signals must be a list of signals, or () for none, not {signals!r}"
+        raise ConfigError(msg)
+    out: dict[signal.Signals, None] = {}
+    for number in cast("Iterable[object]", signals):
+        if isinstance(number, bool) or not isinstance(number, int) or number not in _HANDLED:
+            msg = f"signals must be such as signal.SIGTERM that a process can handle, and {number!r} is not"
+            raise ConfigError(msg)
+        out[signal.Signals(number)] = None
+    return tuple(out)
 
 
 def check_reason(reason: object) -> str | None:

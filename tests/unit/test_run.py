@@ -4,14 +4,17 @@ run(): blocks until the end, and has the signals meanwhile.
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from witness import path, witness
 
-from leadership import Candidate, Follower, Term, Transition
+from leadership import AsyncCandidate, Candidate, ConfigError, Follower, Term, Transition
 from leadership.testing import Simulation
 
 STOPPED = ["idle", "campaigning", "leader", "resigning", "idle"]
@@ -123,6 +126,56 @@ def test_run_takes_the_signals_that_it_is_given(sim: Simulation) -> None:
         assert untouched is inside[0]
         assert (signal.SIG_DFL is inside[1]) == (signals == ())
         assert signal.SIG_DFL is signal.getsignal(signal.SIGUSR1)
+
+
+@pytest.mark.parametrize(
+    ("signals", "said"),
+    [
+        ((9,), "9 is not"),
+        ((signal.SIGTERM, signal.SIGSTOP), "SIGSTOP"),
+        (["TERM"], "'TERM' is not"),
+        ("TERM", "not 'TERM'"),
+        (None, "not None"),
+        (signal.SIGTERM, "SIGTERM"),
+        ([0], "0 is not"),
+        ([True], "True is not"),
+        ([signal.SIG_DFL], "SIG_DFL"),
+    ],
+)
+@pytest.mark.parametrize("on_main", [True, False])
+def test_run_refuses_what_is_no_signal(sim: Simulation, signals: Any, said: str, on_main: bool) -> None:
+    """
+    What nobody can handle is a ConfigError that names it, of both faces and on any thread; nothing has started.
+    """
+    candidate, beside = Candidate(sim.store, "jobs", node="a"), AsyncCandidate("memory://", "jobs")
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run() -> None:
+        with pytest.raises(ConfigError, match=said):
+            candidate.run(signals=signals)
+        with pytest.raises(ConfigError, match=said):
+            asyncio.run(beside.run(signals=signals))
+
+    if on_main:
+        run()
+    else:
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(run).result()
+    assert ([], ()) == (path(candidate), beside.history)
+    assert before is signal.getsignal(signal.SIGTERM)
+
+
+def test_a_signal_may_be_a_number_and_given_twice(sim: Simulation) -> None:
+    """
+    15 is SIGTERM, and twice is once.
+    """
+    candidate = Candidate(sim.store, "jobs", node="a")
+    terms: list[Term] = []
+    candidate.on_elected(terms.append)
+    on_leading(candidate, lambda: sim._world.loop.call_later(1.0, signal.raise_signal, signal.SIGTERM))
+    candidate.run(signals=iter([15, signal.SIGTERM]))  # type: ignore[arg-type]
+
+    assert ["SIGTERM"] == [term.reason for term in terms]
 
 
 def test_start_leaves_signals_alone(sim: Simulation) -> None:

@@ -75,22 +75,7 @@ class CandidateDriver(Driver[CandidateContext]):
             holds_through_suspension=store.guarantees.holds_through_suspension,
             queues=store.guarantees.queues,
         )
-        self.follower = FollowerDriver(
-            engine,
-            store,
-            election,
-            node,
-            Subscriptions(),
-            backoff=replace(settings.backoff, retries=None),  # it lives as long as the candidate
-            reread=settings.ttl,
-            log=False,
-            history=None,
-            changed=changed,
-            listener=self._observed,
-            own_session=lambda: self.ctx.session,
-            on_view=self._view_changed,
-            on_gave_up=lambda error: self.store_failed(error, fatal=True),
-        )
+        self.follower = self._make_follower()
         self.office = Office(self)
         self.next_retry: float | None = None
         self.wrap_term = wrap_term
@@ -106,6 +91,24 @@ class CandidateDriver(Driver[CandidateContext]):
         self.callbacks_awaited = False
         self.restart: Trace | None = None  # the span of a start that was made while stopping
         self._settling: list[threading.Event] = []
+
+    def _make_follower(self) -> FollowerDriver:
+        return FollowerDriver(
+            self.engine,
+            self.store,
+            self.election,
+            self.node,
+            Subscriptions(),
+            backoff=replace(self.settings.backoff, retries=None),  # it lives as long as the candidate
+            reread=self.settings.ttl,
+            log=False,
+            history=None,
+            changed=self.changed,
+            listener=self._observed,
+            own_session=lambda: self.ctx.session,
+            on_view=self._view_changed,
+            on_gave_up=lambda error: self.store_failed(error, fatal=True),
+        )
 
     # -- asked by any thread ------------------------------------------------------------------------------------
 
@@ -154,13 +157,6 @@ class CandidateDriver(Driver[CandidateContext]):
         session = None if self._campaign is None else self._campaign.session
         return () if session is None else session.liveness_fds()
 
-    def request_start(self) -> None:
-        """
-        Ask it to stand. Any thread.
-        """
-        self.wanted = True
-        self.ask(self.start)
-
     def request_stop(self, reason: str | None = None, *, publish: bool = False) -> None:
         """
         Ask it to leave the contest; with `publish` those who follow are told why. Any thread.
@@ -202,8 +198,10 @@ class CandidateDriver(Driver[CandidateContext]):
         self.engine.drivers.add(self)
         keeper = keeper_for(self.engine, self.store, self.settings.ttl, self.election)
         keeper.attach(self)
-        if self._campaign is None:
+        if self._campaign is None or self._campaign.keeper.store is not self.store:
             self._campaign = Campaign(self, keeper)
+        if self.follower.store is not self.store:
+            self.follower = self._make_follower()
         self._campaign.keeper = keeper
         self.ctx.stopping = self.ctx.failed_for_good = self.callbacks_awaited = False
         self.error, self.failures, self.cool_down, self.restart = None, 0, None, None
@@ -216,7 +214,9 @@ class CandidateDriver(Driver[CandidateContext]):
         Leave the contest. Idempotent.
         """
         self.restart = None
-        if not self.is_idle and not self.ctx.stopping:
+        if self.is_idle:
+            self.own.ended()
+        elif not self.ctx.stopping:
             self.fire(Event(T.STOP, self.engine.now(), reason=reason, payload=reason if publish else None))
 
     def _fire_resign(self, reason: str | None, cool_down: float | None, settled: threading.Event) -> None:

@@ -180,20 +180,18 @@ def _on_stopped(driver: CandidateDriver, _event: Event[Any]) -> None:
     driver.campaign.session = None
     driver.engine.drivers.discard(driver)
     driver.next_retry = None
+    driver.own.ended()
     caller, driver.restart = driver.restart, None
     if caller is not None:
         driver.error = None  # of the life before
         driver.engine.call_soon(_start_again, driver, caller)
     else:
         driver.wanted = False
-        driver.ended()
 
 
 def _start_again(driver: CandidateDriver, caller: Trace) -> None:
-    if driver.wanted:
+    if driver.wanted:  # else another stop has come in between
         driver.within(caller, driver.start)
-    else:  # another stop has come in between
-        driver.ended()
 
 
 def _on_gave_up(driver: CandidateDriver, event: Event[Any]) -> None:

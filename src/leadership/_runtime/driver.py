@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 from leadership._runtime import trace
 from leadership._runtime.changed import Changed
 from leadership._runtime.jobs import Job, is_inside, words_of
+from leadership._runtime.own_store import OwnStore
 from leadership.errors import IllegalTransition, LeadershipError
 from leadership.fsm.event import Event, Step
 from leadership.fsm.machine import Machine
@@ -94,8 +95,7 @@ class Driver(Generic[C]):
         self.changed = changed
         """Notified after every change that somebody may wait for."""
         engine.all_drivers.add(self)
-        self.close_when_idle = False
-        """The store is the face's own, and whoever stopped it could not wait. Any thread."""
+        self.own = OwnStore(self)
         self.wanted = False
         """Somebody asked it to run, and it has not come to its end. Any thread."""
         self.error: LeadershipError | None = None
@@ -128,7 +128,7 @@ class Driver(Generic[C]):
         """
         It came to its end, nobody wants it to go on, and no request is on its way. Any thread.
         """
-        return self.is_idle and not self.wanted and not self._asked
+        return self.is_idle and not self.wanted and not self._asked and not self.own.closing
 
     def ask(self, request: Callable[..., None], *args: Any) -> bool:
         """
@@ -166,10 +166,17 @@ class Driver(Generic[C]):
         Seconds within which a stop settles. Any thread.
         """
 
-    @abstractmethod
-    def request_start(self) -> None:
+    def request_start(self, store: Store) -> None:
         """
-        Ask it to run; returns at once. Any thread.
+        Ask it to run on a store; returns at once. Any thread.
+        """
+        self.wanted = True
+        self.ask(self.own.start, store)
+
+    @abstractmethod
+    def start(self) -> None:
+        """
+        Run, unless it does already.
         """
 
     @abstractmethod
@@ -193,15 +200,8 @@ class Driver(Generic[C]):
         self.ctx = type(self.ctx)()
         self.wanted = False
         self._asked.clear()
+        self.own.closing.clear()
         self.changed.forked()
-
-    def ended(self) -> None:
-        """
-        It has come to its end: close the store if nobody else does.
-        """
-        if self.close_when_idle and not self.store.closed:
-            self.close_when_idle, self.store.closed = False, True
-            self.engine.spawn(self.engine.close_store(self.store))
 
     # -- firing -------------------------------------------------------------------------------------------------
 

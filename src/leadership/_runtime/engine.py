@@ -209,13 +209,14 @@ class Engine:
         """
         raise NotImplementedError
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """
         Run something to its end. On the engine's thread only.
         """
         task = self.loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def close_store(self, store: Store) -> None:
         """

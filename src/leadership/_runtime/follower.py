@@ -117,13 +117,6 @@ class FollowerDriver(Driver[FollowerContext]):
         metadata = MappingProxyType(dict(holder.metadata))
         return Leader(holder.node, holder.token, metadata, own is not None and holder.session == own)
 
-    def request_start(self) -> None:
-        """
-        Ask it to follow. Any thread.
-        """
-        self.wanted = True
-        self.ask(self.start)
-
     def request_stop(self) -> None:
         """
         Ask it to stop. Any thread.
@@ -154,7 +147,9 @@ class FollowerDriver(Driver[FollowerContext]):
         """
         Stop, unless it is idle.
         """
-        if not self.is_idle:
+        if self.is_idle:
+            self.own.ended()
+        else:
             self.fire(Event(T.STOP, self.engine.now()))
 
     def forked(self) -> None:
@@ -365,8 +360,7 @@ class FollowerDriver(Driver[FollowerContext]):
         self._close_watch(event)
         self.holder, self.is_stale, self._announced = None, True, None
         self.engine.drivers.discard(self)
-        if not self.wanted:
-            self.ended()
+        self.own.ended()
 
     def _on_gave_up(self, event: Event[Any]) -> None:
         self.wanted = False
