@@ -57,7 +57,7 @@ def _take(number: signal.Signals, stop: Stop, sleeper: asyncio.AbstractEventLoop
     _stops.setdefault(number, []).append(stop)  # a signal that comes from here on is heard
     if not ours:
         if sleeper is not None:
-            sleeper.add_signal_handler(number, _handle, number, None)
+            sleeper.add_signal_handler(number, _woken, number)
         # Over the loop's own: a handler that the program has given the loop stays there, and its table is not public.
         signal.signal(number, _handle)
 
@@ -97,6 +97,14 @@ def _handle(number: int, _frame: FrameType | None) -> None:
     if not stops:  # it came while the last one was leaving
         _give_back[number]()
         signal.raise_signal(number)
+
+
+def _woken(number: int) -> None:
+    """
+    A loop has woken by a signal: mostly it was handled by then. Nothing, unless a handler of the program's came first.
+    """
+    if _stops.get(number):
+        _handle(number, None)
 
 
 def _after_fork_in_child() -> None:

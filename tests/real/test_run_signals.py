@@ -218,3 +218,37 @@ async def test_a_forked_child_is_ended_by_a_signal() -> None:
         assert (-signal.SIGTERM, False) == (os.waitstatus_to_exitcode(status[0]), task.done())
         send(signal.SIGTERM)
         await asyncio.wait_for(task, SOON)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_handler_that_comes_meanwhile_is_called_once_for_each_signal(ended: bool) -> None:
+    """
+    The program takes the signal while a run() is under way, as uvicorn does: it has it, and the run stops at it as
+    well. What was left in the loop once called that handler without an end.
+    """
+    calls: list[int] = []
+    given = signal.getsignal(signal.SIGTERM)
+
+    @on_a_loop
+    async def live() -> None:
+        with connect("memory://") as store:
+            (candidate,), terms = leading(store, "jobs")
+            run = asyncio.create_task(candidate.run())
+            await soon(lambda: len(terms) == 1)
+            signal.signal(signal.SIGTERM, lambda number, _frame: calls.append(number))
+            try:
+                if ended:
+                    await candidate.stop()
+                else:
+                    send(signal.SIGTERM)
+                await asyncio.wait_for(run, SOON)
+                before = len(calls)
+                send(signal.SIGTERM)
+                await soon(lambda: len(calls) > before)
+                for _ in range(20):
+                    await asyncio.sleep(0)
+            finally:
+                signal.signal(signal.SIGTERM, given)
+
+    live()
+    assert [signal.SIGTERM] * (1 if ended else 2) == calls

@@ -14,8 +14,10 @@ from loops import on_a_loop, soon
 
 from leadership import AsyncCandidate, AsyncFollower, Candidate, Follower, Leader, Store, StoreRefused, Term
 from leadership._face import Face
+from leadership._runtime.candidate_effects import EFFECTS
 from leadership._runtime.engine import Engine
 from leadership.backends.memory import MemoryStore
+from leadership.fsm.states import CandidateEffect
 
 URL = "memory://own-store"
 SOON = 10.0
@@ -256,3 +258,67 @@ def test_a_close_that_fails_or_hangs(monkeypatch: pytest.MonkeyPatch, caplog: py
         engine(follower).dispatcher.drain(SOON)
     assert "closing memory://" in caplog.text
     assert "leadership.store_close_timeout" in caplog.text
+
+
+def test_a_stop_is_settled_with_the_life_that_it_ended() -> None:
+    """
+    Stopped, started, stopped and started again while the first life's callback runs: the second stop waits for the end
+    of that life, and not for the end of the third, which stands on.
+    """
+    candidate = Candidate(URL, "jobs", ttl=60.0, cool_down=0.0, log=False)
+    let_go, began, stopped = threading.Event(), threading.Event(), []
+
+    @candidate.on_elected
+    def lead(term: Term) -> None:
+        began.set()
+        if term.token == 1:
+            let_go.wait()
+
+    candidate.start()
+    assert began.wait(SOON)
+    candidate.stop(0)
+    candidate.start()
+    store = candidate._store
+    other = threading.Thread(target=lambda: stopped.append(candidate.stop(SOON)))
+    other.start()
+    assert wait(candidate, lambda: store.closed)
+    candidate.start()
+    let_go.set()
+    other.join()
+    assert [True] == stopped
+    assert candidate.wait_elected(SOON)
+    assert candidate.stop()
+
+
+def test_a_start_that_is_half_made_as_a_life_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    As one life ends, another thread has stopped the next, and is about to start a third: nothing stands on the closed
+    store in between, and the third does.
+    """
+    candidate = Candidate(URL, "jobs", ttl=60.0, cool_down=0.0, log=False)
+    let_go = threading.Event()
+    ended = EFFECTS[CandidateEffect.ON_STOPPED]
+
+    @candidate.on_elected
+    def lead(_term: Term) -> None:
+        let_go.wait()
+
+    def halfway(driver: Any, event: Any) -> None:
+        monkeypatch.undo()
+        candidate._ask_to_stop(driver, None)
+        driver.wanted = True
+        ended(driver, event)
+
+    candidate.start()
+    assert candidate.wait_elected(SOON)
+    candidate.stop(0)
+    candidate.start()
+    monkeypatch.setitem(EFFECTS, CandidateEffect.ON_STOPPED, halfway)
+    let_go.set()
+    driver = candidate._driver
+    assert driver is not None
+    assert wait(candidate, lambda: driver.is_idle and not driver._asked)
+    candidate.start()
+    assert candidate.wait_elected(SOON)
+    assert [None, candidate._store] == [driver.last_error, driver.store]
+    assert candidate.stop()

@@ -191,7 +191,7 @@ def _on_stopped(driver: CandidateDriver, _event: Event[Any]) -> None:
 
 def _start_again(driver: CandidateDriver, caller: Trace) -> None:
     if driver.wanted:  # else another stop has come in between
-        driver.within(caller, driver.start)
+        driver.within(caller, driver.own.start, driver.store)
 
 
 def _on_gave_up(driver: CandidateDriver, event: Event[Any]) -> None:

@@ -184,15 +184,19 @@ def name_of(fn: Any) -> str:
     """
     while True:
         if issubclass(type(fn), functools.partial):
-            fn = object.__getattribute__(fn, "func")
+            fn = vars(functools.partial)["func"].__get__(fn)
         elif type(fn) is types.MethodType:
             fn = fn.__func__
         else:
             break
-    named = issubclass(type(fn), type | types.FunctionType | types.BuiltinFunctionType)
+    if issubclass(type(fn), types.FunctionType | types.BuiltinFunctionType):
+        return str(fn.__qualname__)
     # A function that functools.wraps has dressed up has it among its own attributes.
-    name = fn.__qualname__ if named else inspect.getattr_static(fn, "__qualname__", None)
-    return name if isinstance(name, str) else type(fn).__qualname__
+    name = inspect.getattr_static(fn, "__qualname__", None)
+    if type(name) is str:
+        return name
+    kind: Any = fn if issubclass(type(fn), type) else type(fn)
+    return str(vars(type)["__qualname__"].__get__(kind))
 
 
 def words_of(error: BaseException, said: str | None = None) -> str:

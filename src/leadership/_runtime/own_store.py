@@ -35,6 +35,8 @@ class OwnStore:
         self.closing: set[Store] = set()
         """Any thread looks into it."""
         self._next: Store | None = None
+        self._passed_over: list[Store] = []
+        """Those that were to be started on, and were not."""
 
     def start(self, store: Store) -> None:
         """
@@ -42,8 +44,11 @@ class OwnStore:
         """
         driver = self._driver
         if self.is_owned and (store.closer is None or (store.closed and not driver.is_idle)):
+            self._passed_over.append(store)
             return  # a stop came in between: nothing begins on a store that is closed, or will be
         if store is not driver.store:
+            if self._next is not None:
+                self._passed_over.append(self._next)
             self._next = store
             if driver.is_idle:
                 self.ended()
@@ -58,6 +63,10 @@ class OwnStore:
             self.closing.add(store)
             store.closed, store.closer = True, None
             driver.engine.spawn(self._close(store))
+        for each in self._passed_over:
+            if each is not store:
+                each.closed, each.closer = True, None
+        self._passed_over.clear()
         if self._next is not None:
             driver.store, self._next = self._next, None
 
