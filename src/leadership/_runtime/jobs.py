@@ -195,8 +195,7 @@ def name_of(fn: Any) -> str:
     name = inspect.getattr_static(fn, "__qualname__", None)
     if type(name) is str:
         return name
-    kind: Any = fn if issubclass(type(fn), type) else type(fn)
-    return str(vars(type)["__qualname__"].__get__(kind))
+    return str(vars(type)["__qualname__"].__get__(fn if issubclass(type(fn), type) else type(fn)))
 
 
 def words_of(error: BaseException, said: str | None = None) -> str:
