@@ -230,6 +230,7 @@ def test_a_thousand_elections_cost_one_thread_and_two_operations_a_second(path: 
                 store.watch(str(number), heard)
                 assert Outcome.DONE is (await session.acquire(entry(election=str(number)))).outcome
             assert threads + 1 == threading.active_count()
+            await session.renew()  # before a lapse, which would be looked into
             await asyncio.sleep(1.2)  # the first poll reads everything
             before, began = store.operations, now()
             for _ in range(3):
