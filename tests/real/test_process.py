@@ -144,6 +144,27 @@ say("leaving")
     assert took_over(other, now()) < 2.0
 
 
+def test_an_exit_waits_for_the_function_that_it_calls(database: Path, other: Candidate) -> None:
+    """
+    No thread can be started then: an on_demoted that takes longer than the grace is called to its end all the same,
+    and the next leads when the grace is over.
+    """
+    body = """
+candidate.on_demoted(lambda term, cause: (time.sleep(5), say("tidied")))
+candidate.start()
+candidate.wait_elected()
+time.sleep(0.1)
+say("leaving")
+"""
+    with child(database, body) as leader:
+        assert {"elected 1", "leaving"} == {leader.line(), leader.line()}
+        other.start()
+        assert other.wait_elected(SOON)
+        assert leader.process.poll() is None
+        status, lines, _ = leader.end()
+        assert (0, "tidied") == (status, lines[-1])
+
+
 def test_a_killed_leader_is_replaced_at_once(database: Path, other: Candidate) -> None:
     """
     kill -9: the kernel attests the death, and the next leads long before the lease of 30 seconds is over.

@@ -252,3 +252,27 @@ def test_a_handler_that_comes_meanwhile_is_called_once_for_each_signal(ended: bo
 
     live()
     assert [signal.SIGTERM] * (1 if ended else 2) == calls
+
+
+@on_a_loop
+async def test_a_loops_handler_that_comes_meanwhile_takes_the_signal() -> None:
+    """
+    What the program gives its loop while a run() is under way is called, nothing stops, and it is left there.
+    """
+    calls: list[int] = []
+    loop = asyncio.get_running_loop()
+    with connect("memory://") as store:
+        (candidate,), terms = leading(store, "jobs")
+        run = asyncio.create_task(candidate.run())
+        await soon(lambda: len(terms) == 1)
+        loop.add_signal_handler(signal.SIGTERM, calls.append, 1)
+        try:
+            send(signal.SIGTERM)
+            await soon(lambda: len(calls) == 1)
+            assert candidate.is_leader
+            await candidate.stop()
+            await asyncio.wait_for(run, SOON)
+            send(signal.SIGTERM)
+            await soon(lambda: len(calls) == 2)
+        finally:
+            loop.remove_signal_handler(signal.SIGTERM)

@@ -114,6 +114,27 @@ async def test_minimal_policy_is_enough(guarded: Consul, certificates: Certifica
 
 
 @on_a_loop
+async def test_who_asks_for_a_resignation_needs_no_session(guarded: Consul, certificates: Certificates) -> None:
+    """
+    Writing the keys is enough for a request to resign, and to see it.
+    """
+    path, tls = uuid.uuid4().hex, files(certificates)
+    writer = guarded.make_token(f'key_prefix "{path}/" {{ policy = "write" }}')
+    async with (
+        opened(guarded, path, token=guarded.make_token(MINIMAL % path), **tls) as store,
+        opened(guarded, path, token=writer, **tls) as asking,
+    ):
+        session, told, claim = await granted(store), Told(), entry()
+        store.watch("job", told)
+        token = await taken(session, claim)
+        assert Outcome.DONE is (await asking.request_resign("job", token, "why")).outcome
+        await told.until(Fact.RESIGN_REQUESTED)
+        with pytest.raises(StoreRefused, match="session:write"):
+            await granted(asking)
+        await released(session, claim)
+
+
+@on_a_loop
 async def test_tls_faults_say_which(guarded: Consul, misnamed: Consul, certificates: Certificates) -> None:
     """
     An authority that is not trusted, a missing and a foreign client certificate, another host's name, TLS where there

@@ -50,14 +50,21 @@ def sessions(sim: Simulation) -> int:
     return len(sim._network.server.leases)
 
 
-def cut_off(sim: Simulation, candidate: Candidate) -> None:
+def partitioned(sim: Simulation, candidate: Candidate) -> None:
     """
-    Its lease runs out, and the store answers again just then.
+    Its lease runs out, and the store does not answer.
     """
     candidate.start()
     assert sim.run_until(lambda: candidate.is_leader)
     sim.fault("partition", node="a")
     assert sim.run_until(lambda: not candidate.is_leader)
+
+
+def cut_off(sim: Simulation, candidate: Candidate) -> None:
+    """
+    Its lease runs out, and the store answers again just then.
+    """
+    partitioned(sim, candidate)
     sim.heal()
 
 
@@ -80,10 +87,7 @@ def test_it_is_asked_to_end_until_it_has_answered(sim: Simulation, asked: list[f
     The store is away for long: whoever stops does not wait for it, and nothing is asked any more once it has answered.
     """
     candidate = Candidate(sim.store, "jobs", node="a", ttl=TTL)
-    candidate.start()
-    assert sim.run_until(lambda: candidate.is_leader)
-    sim.fault("partition", node="a")
-    assert sim.run_until(lambda: not candidate.is_leader)
+    partitioned(sim, candidate)
     assert candidate.stop()
     sim.advance(60.0)
     assert 1 == sessions(sim)
@@ -212,10 +216,7 @@ def test_a_store_that_is_closed_is_asked_no_more(sim: Simulation, asked: list[fl
     A store ends its sessions itself when it closes.
     """
     candidate = Candidate(sim.store, "jobs", node="a", ttl=TTL)
-    candidate.start()
-    assert sim.run_until(lambda: candidate.is_leader)
-    sim.fault("partition", node="a")
-    assert sim.run_until(lambda: not candidate.is_leader)
+    partitioned(sim, candidate)
     assert candidate.stop()
     engine = sim._stores.engines["a"]
     (keeper,) = engine.keepers
