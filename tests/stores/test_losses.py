@@ -17,6 +17,7 @@ from servers import Consul, Etcd, Proxy, Server, ZooKeeper
 from store_cases import CASES, Case, served
 
 from leadership import Candidate, DemotionCause, Follower, StoreRefused, Term, connect
+from leadership._runtime import keeper
 from leadership._runtime.follower import FollowerDriver
 
 each_store = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -101,6 +102,24 @@ def test_an_operator_ends_the_session(case: Case, tmp_path: Path) -> None:
     """
     with served(case, tmp_path) as server, leading(case, server.host) as terms:
         end_session(server, terms)
+        wait(lambda: len(terms.elected) == 2, "a second term")
+
+        assert [DemotionCause.SESSION_LOST] == terms.causes
+
+
+@each_store
+def test_an_operator_ends_the_session_as_the_view_is_read(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A read, which each candidate makes once in a TTL, may be quicker than the watch, and finds nobody: `session_lost`.
+    """
+    monkeypatch.setattr(keeper, "PATIENCE", 5.0)  # this machine may be busy
+    with served(case, tmp_path) as server, leading(case, server.host) as terms:
+        driver: Any = terms.candidate._driver
+        driver.engine.post(driver.follower._watch.close)
+        end_session(server, terms)
+        driver.engine.post(driver.follower.read_now)
         wait(lambda: len(terms.elected) == 2, "a second term")
 
         assert [DemotionCause.SESSION_LOST] == terms.causes

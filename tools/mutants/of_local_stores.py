@@ -227,4 +227,12 @@ SQLITE: Final = (
         "    held",
         ("tests/real/test_sqlite_watches.py::test_another_store_is_told_within_milliseconds",),
     ),
+    Mutant(
+        "sqlite: error of ringing ends the thread",
+        "A store that could not tell the others once does nothing any more.",
+        "backends/_sqlite_worker.py",
+        "        except Exception as error:  # noqa: BLE001 - whatever",
+        "        except KeyError as error:  #",
+        ("tests/real/test_sqlite_watches.py::test_a_fault_while_others_are_told_is_said_and_survived",),
+    ),
 )

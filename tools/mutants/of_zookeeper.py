@@ -167,4 +167,12 @@ ZOOKEEPER: Final = (
         "            if False:",
         ("tests/stores/test_zookeeper_requests.py::test_request_that_is_read_before_its_leader_is_known",),
     ),
+    Mutant(
+        "zookeeper: log handler ends the session",
+        "A handler of the host that raises ends kazoo’s thread, and with it the session.",
+        "backends/_zookeeper_client.py",
+        "logger=_Guarded(logger)",
+        "logger=logger",
+        ("tests/unit/test_observers_log.py::test_handler_ends_no_thread_of_kazoo",),
+    ),
 )

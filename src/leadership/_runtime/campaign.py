@@ -64,6 +64,21 @@ class Campaign:
             # Our session's, and not this term's: the store was restored to a time before it, and its entry is gone.
             driver.fire(Event(T.KEY_DELETED, driver.engine.now(), token=driver.ctx.token))
 
+    def saw_nobody(self, *, confirmed: bool) -> None:
+        """
+        Nobody's entry stands; by a read that nothing has overtaken (`confirmed`), a leader's own does not either.
+
+        A read does not tell whether the entry has gone with its session, as a watch does: the session is asked first.
+        """
+        ctx = self._driver.ctx
+        if confirmed and ctx.state is S.LEADER:
+            self.keeper.confirm(partial(self._is_gone, ctx.token))
+        else:
+            self._is_gone(ctx.token if confirmed else None)
+
+    def _is_gone(self, token: int | None) -> None:
+        self._driver.fire(Event(T.KEY_DELETED, self._driver.engine.now(), token=token))
+
     def ask(self) -> None:
         """
         Ask for the election, or ask again when the present asking is answered.

@@ -333,8 +333,7 @@ class CandidateDriver(Driver[CandidateContext]):
         elif fact in (Fact.KEY_DELETED, Fact.LEASE_EXPIRED):
             self.fire(Event(T.KEY_DELETED, now, token=event.token, revision=event.revision))
         elif fact is Fact.VACANT_OBSERVED:
-            # A read that nothing has overtaken shows that nobody's entry stands, hence not ours either.
-            self.fire(Event(T.KEY_DELETED, now, token=self.ctx.token if confirmed else None))
+            self.campaign.saw_nobody(confirmed=confirmed)
         elif fact is Fact.RESIGN_REQUESTED and event.token != self.told_term:
             self.fire(Event(T.RESIGN, now, token=event.token, reason=event.reason))
         elif fact in (Fact.WATCH_CLOSED, Fact.SESSION_SUSPENDED):

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from leadership._runtime.candidate import CandidateDriver
     from leadership._runtime.engine import Engine, Timer
 
+PATIENCE = 0.25
+"""Seconds for which a leader whose entry is gone waits for the store's word on its session."""
+
 OnOpen = Callable[[Session | None, Reply], None]
 
 
@@ -227,6 +230,23 @@ class SessionKeeper:
             error = reply.error or StoreUnavailable("the renewal failed without a reason")
             self._each(lambda driver: tell_renewal(driver, sent, self.deadline - now, error))
             self._each(lambda driver: driver.store_failed(reply.error, fatal=reply.fatal))
+
+    def confirm(self, then: Callable[[], None]) -> None:
+        """
+        Ask the store whether the session lives, tell the members if not, and call `then`, within `PATIENCE` seconds.
+        """
+        session = self.session
+        if session is None:
+            then()
+            return
+
+        def answered(reply: Reply, late: bool) -> None:
+            if session is self.session and reply.outcome is Outcome.REFUSED and not reply.fatal:
+                self._lose(reply.error)
+            if not late:
+                then()
+
+        self.engine.request("confirm session", session.renew, PATIENCE, answered)
 
     def _each(self, tell: Callable[[CandidateDriver], None]) -> None:
         """
