@@ -80,6 +80,37 @@ def test_does_not_stand_again_while_its_old_callback_runs() -> None:
     assert candidate.stop()
 
 
+def test_keeps_its_entry_until_its_old_callback_is_back() -> None:
+    """
+    Stopped and started again within its grace, a candidate has another store already; the one that its entry stands in
+    is closed when on_elected has returned, and not before: others would be elected beside it.
+    """
+    candidate = Candidate(URL, "jobs", ttl=60.0, grace=60.0, log=False)
+    let_go, began = threading.Event(), threading.Semaphore(0)
+
+    @candidate.on_elected
+    def lead(_term: Term) -> None:
+        began.release()
+        let_go.wait(SOON)
+
+    candidate.start()
+    assert began.acquire(timeout=SOON)
+    first, driver = candidate._store, candidate._driver
+    assert driver is not None
+    assert not candidate.stop(timeout=0.0)
+    candidate.start()
+    begun = threading.Event()
+    engine(candidate).post(begun.set)
+    assert begun.wait(SOON)
+    assert candidate._store is not first is driver.store
+    assert not driver.own.closing
+
+    let_go.set()
+    assert began.acquire(timeout=SOON)
+    assert is_gone(candidate, first)
+    assert candidate.stop()
+
+
 def test_asks_inside_its_old_callback() -> None:
     """
     stop() from a callback of the life before is one from inside: it only asks.

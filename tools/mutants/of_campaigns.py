@@ -143,7 +143,7 @@ CAMPAIGNS: Final = (
         "_runtime/leftovers.py",
         "        else:\n            self.end()",
         "        else:\n            pass",
-        ("tests/unit/test_leftovers.py::test_one_that_stops_when_its_lease_runs_out_leaves_nothing",),
+        ("tests/unit/test_leftovers.py::test_a_session_that_is_granted_after_the_stop_is_ended",),
     ),
     Mutant(
         "end of a session is asked for once",

@@ -175,14 +175,11 @@ ENGINE: Final = (
     ),
     Mutant(
         "store is closed under its candidate",
-        "A start after a stop goes over to another store at once, while the old callbacks run.",
+        "A start soon after a stop closes the former store at once, and the entry goes while the old callbacks run.",
         "_runtime/own_store.py",
         "            if driver.is_idle:\n                self.ended()",
         "            self.ended()",
-        (
-            "tests/unit/test_own_store.py::test_does_not_stand_again_while_its_old_callback_runs",
-            "tests/unit/test_own_store.py::test_asks_inside_its_old_callback",
-        ),
+        ("tests/unit/test_own_store.py::test_keeps_its_entry_until_its_old_callback_is_back",),
     ),
     Mutant(
         "own store is left open",
