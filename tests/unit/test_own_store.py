@@ -107,7 +107,7 @@ def test_keeps_its_entry_until_its_old_callback_is_back() -> None:
 
     let_go.set()
     assert began.acquire(timeout=SOON)
-    assert is_gone(candidate, first)
+    assert wait(candidate, lambda: is_gone(candidate, first))
     assert candidate.stop()
 
 
