@@ -4,13 +4,14 @@ Stores that keep those who wait in a queue: only the next asks when a term ends,
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 from conformance.queue_store import QueueServer
 
-from leadership import Candidate
-from leadership.store import Entry, Fact, Notify, Reply, WatchEvent
+from leadership import Candidate, StoreUnavailable
+from leadership.store import Entry, Fact, Holder, Notify, Reply, WatchEvent
 from leadership.testing import Simulation
 from leadership.testing._store import SimulatedStore
 
@@ -72,6 +73,26 @@ def test_a_lost_turn_costs_time_only(sim: Simulation, monkeypatch: pytest.Monkey
     sim.spawn(leader.stop)
 
     assert sim.run_until(lambda: any(candidate.is_leader for candidate in candidates if candidate is not leader), 18.0)
+
+
+def test_a_lost_turn_costs_time_only_where_nothing_can_be_read(
+    sim: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It asks again by itself. Seen when all mutants were run in one piece: where reads are answered they bring it to ask,
+    so that no test missed its timer.
+    """
+    candidates = crowd(sim, monkeypatch, Server(tells=False), 3)
+    (leader,) = (candidate for candidate in candidates if candidate.is_leader)
+
+    async def read(_store: SimulatedStore, _elections: Sequence[str]) -> Mapping[str, Holder | None]:
+        msg = "it may not be read"
+        raise StoreUnavailable(msg)
+
+    monkeypatch.setattr(SimulatedStore, "read", read)
+    sim.spawn(leader.stop)
+
+    assert sim.run_until(lambda: any(candidate.is_leader for candidate in candidates if candidate is not leader), 30.0)
 
 
 class Hasty(Server):

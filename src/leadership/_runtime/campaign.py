@@ -61,7 +61,8 @@ class Campaign:
         if holder.session != driver.ctx.session:
             self._highest = max(self._highest, holder.token)
         elif confirmed and holder.token != driver.ctx.token:
-            # Our session's, and not this term's: the store was restored to a time before it, and its entry is gone.
+            # Our session's, and not this term's: the store was restored to a time before it, and its entry is gone; or
+            # it is our turn, and nobody has told us.
             driver.fire(Event(T.KEY_DELETED, driver.engine.now(), token=driver.ctx.token))
 
     def saw_nobody(self, *, confirmed: bool) -> None:
@@ -72,12 +73,12 @@ class Campaign:
         """
         ctx = self._driver.ctx
         if confirmed and ctx.state is S.LEADER:
-            self.keeper.confirm(partial(self._is_gone, ctx.token))
+            self.keeper.confirm(partial(self._is_gone, ctx.attempt, ctx.token))
         else:
-            self._is_gone(ctx.token if confirmed else None)
+            self._is_gone(ctx.attempt, ctx.token if confirmed else None)
 
-    def _is_gone(self, token: int | None) -> None:
-        self._driver.fire(Event(T.KEY_DELETED, self._driver.engine.now(), token=token))
+    def _is_gone(self, attempt: int, token: int | None) -> None:
+        self._driver.fire(Event(T.KEY_DELETED, self._driver.engine.now(), attempt=attempt, token=token))
 
     def ask(self) -> None:
         """
@@ -213,9 +214,7 @@ class Campaign:
         driver = self._driver
         if attempt != driver.ctx.attempt or driver.ctx.state is not S.CAMPAIGNING:
             return
-        leader = driver.follower.leader
-        ours = leader is not None and leader.is_self  # the first of the queue, and nobody told us
-        if driver.follower.is_fresh and not ours:  # the batched reads of the follower serve as well, and cost less
+        if driver.follower.is_fresh:  # its batched reads find our turn as well (`saw`), and cost less
             driver.arm(driver.engine.now() + driver.settings.ttl, self._ask_again)
         else:
             driver.turn()
