@@ -6,12 +6,14 @@ The share of CI: on each store a leader is frozen and a leader is killed before 
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 from court.__main__ import CONTROL_ROUNDS
 from court.cases import CASES
-from court.controls import CONDEMNED_BY
+from court.contender import Role
+from court.controls import CONDEMNED_BY, PAUSE, WallClock
 from court.ending import finish
 from court.fault import Fault
 from court.faults_of_candidates import Kill, Pause
@@ -64,3 +66,28 @@ def test_a_control_is_condemned(kind: str, tmp_path: Path) -> None:
         verdict = round_of(stage, fault, slack=1.0)
 
     assert CONDEMNED_BY[kind] in {finding.law for finding in verdict.findings}
+
+
+def test_a_control_waits_for_its_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Three controls that set up one database at a moment: a change of its mode is refused at once while another has it,
+    whatever the time-out. One of them ended by that, and the round after it found nobody to condemn.
+    """
+    path = tmp_path / "court.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("CREATE TABLE other (name)")
+    other.execute("BEGIN IMMEDIATE")
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        other.execute("COMMIT")
+
+    monkeypatch.setattr("court.controls.time.sleep", sleep)
+    role = Role("wall-clock", f"sqlite:///{path}", "jobs", "ann", 1.0, "")
+    connection = WallClock(role, lambda *_: None).connect()
+
+    assert [PAUSE] == waited
+    assert [("wal",)] == connection.execute("PRAGMA journal_mode").fetchall()
+    connection.close()
+    other.close()

@@ -17,6 +17,11 @@ from court.clock import now
 from court.contender import Role, Say
 from court.evidence import Look
 
+TRIES: Final = 500
+"""Of a control to have its database in the mode that it needs."""
+PAUSE: Final = 0.01
+"""Seconds between them."""
+
 
 class Control(ABC):
     """
@@ -163,7 +168,14 @@ class _Table(Control):
         """
         path = self.role.url.removeprefix("sqlite:///")
         connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
+        for left in reversed(range(TRIES)):
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError:  # another changes it just now: SQLite does not wait for that
+                if not left:
+                    raise
+                time.sleep(PAUSE)
         connection.execute("CREATE TABLE IF NOT EXISTS control (name TEXT PRIMARY KEY, holder, ends, term)")
         return connection
 
