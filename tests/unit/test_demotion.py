@@ -235,9 +235,9 @@ def test_a_read_that_is_quicker_than_the_watch_tells_the_same(
     sim: Simulation, fault: str, hung: bool, cause: DemotionCause
 ) -> None:
     """
-    Seen in the fifth of five runs of all tests: an operator revoked a lease a moment before the view was read, as it is
-    once in a TTL, and the read came before the watch's word: the term ended as `deleted`. A store that does not say
-    what has become of the session is not waited for.
+    What one of five runs of all tests seems to have met: an operator revoked a lease a moment before the view was read,
+    as it is once in a TTL, and the read came before the watch's word: the term ended as `deleted`. A store that does
+    not say what has become of the session is not waited for.
     """
     candidate = Candidate(sim.store, "jobs", node="a", ttl=TTL)
     told = witness(candidate)
