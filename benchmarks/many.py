@@ -115,7 +115,7 @@ def measure(scheme: str, folder: str, count: int, seconds: float) -> dict[str, f
         "memory": added,
         "cpu": 100 * cpu / wall,
         "operations": operations / wall,
-        "seconds": wall,
+        "seconds": seconds,
     }
 
 

@@ -213,12 +213,12 @@ class Sampler(threading.Thread):
         last = now()
         while True:
             for number, candidate in enumerate(self.candidates):
+                before = now()
                 believes = candidate.is_leader
-                at = now()
-                if at - last > 0.2:  # the process stood still: what the first look after it saw
+                if before - last > 0.2:  # the process stood still: what the first look after it saw
                     say("woke", believes=believes, node=candidate.node)
-                if believes:
-                    since[number] = (since.get(number, (at, at))[0], at)
+                if believes:  # for certain from after the first such look until before the last
+                    since[number] = (since[number][0] if number in since else now(), before)
                 elif number in since:
                     begin, end = since.pop(number)
                     say("believed", **{"from": begin, "until": end}, node=candidate.node)

@@ -1,5 +1,5 @@
 """
-Tests that are coroutines, with an asyncio candidate of short leases.
+Tests that are coroutines, with an asyncio candidate.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from leadership import (
     Store,
 )
 
-TTL = 0.6
+TTL = 2.0
 SOON = 10.0
 """Seconds for what takes milliseconds on an idle machine."""
 V = TypeVar("V")

@@ -19,7 +19,7 @@ def main() -> None:
     url, node, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
     registry = CollectorRegistry()
     observers = [PrometheusObserver(registry)]
-    candidate = Candidate(url, "jobs", node=node, ttl=2.0, cool_down=0.0, observers=observers, log=False)
+    candidate = Candidate(url, "jobs", node=node, ttl=6.0, cool_down=0.0, observers=observers, log=False)
     health = HealthApp(candidate, registry=registry)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -26,7 +26,7 @@ class TestMemory(StoreConformance):
     `memory://name`.
     """
 
-    ttl = 0.4
+    ttl = 1.0
     tick = 0.5
 
     @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ class TestSqlite(StoreConformance):
     `sqlite:///path`.
     """
 
-    ttl = 0.5
+    ttl = 1.0
     tick = 0.5
 
     @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ class TestQueue(StoreConformance):
     A store that keeps those it refuses in a queue.
     """
 
-    ttl = 0.4
+    ttl = 1.0
     tick = 0.5
 
     def setup_method(self) -> None:

@@ -121,8 +121,11 @@ def test_fault_is_found(fault: Part, fact: str, says: str) -> None:
     """
     A store with one fault is condemned by the test of the fact that it breaks, in words that name the fact.
     """
+    suite = Planted(fault)
+    if fault in (sessions.EndsEarly, sessions.AlarmsEarly):
+        suite.ttl = 1.0  # what comes at half of it is late where the machine stands still for the rest
     with pytest.raises((AssertionError, RuntimeError)) as caught:
-        getattr(Planted(fault), fact)()
+        getattr(suite, fact)()
     assert says in str(caught.value)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from doc_pages import PAGES, ROOT, Fence, fences
 
 TIMEOUT = 60.0
 """Seconds for one snippet, on a machine that is busy."""
+RUNS = 3
+"""A machine that is busy with other things may break a demo's promise of 250 ms; hardly each time."""
 FOLDER = "/srv/app"
 """Where the pages pretend to be."""
 DONE = "\x1e"
@@ -137,6 +140,14 @@ class Reader:
         self.printed = output.read_text(encoding="utf-8").replace(str(self.folder), FOLDER)
         return status
 
+    def broke_a_promise(self) -> bool:
+        """
+        Whether a demo did, which may be the machine's fault.
+        """
+        written = self.folder / "demo.txt"
+        told = written.read_text(encoding="utf-8") if written.exists() else self.printed
+        return "PROMISE BROKEN" in told
+
     @staticmethod
     def interrupt(process: subprocess.Popen[bytes], output: Path) -> None:
         """
@@ -153,7 +164,13 @@ class Reader:
         """
         commands = transcript(fence.text)
         script = "".join(f'{command}\nstatus=$?; echo "{DONE}$status"; (exit $status)\n' for command, _ in commands)
-        self.run("bash", "-u", "-c", script)
+        there = set(self.folder.iterdir())
+        for _ in range(RUNS):
+            self.run("bash", "-u", "-c", script)
+            if not self.broke_a_promise():
+                break
+            for new in set(self.folder.iterdir()) - there:
+                shutil.rmtree(new) if new.is_dir() else new.unlink()
         answers = re.findall(rf"(.*?){DONE}(\d+)\n", self.printed, re.DOTALL)
         for number, (command, shown) in enumerate(commands):
             if number >= len(answers):

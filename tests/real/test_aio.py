@@ -99,7 +99,7 @@ async def test_elections() -> None:
     """
     False, the present, each change; it ends at the stop.
     """
-    async with elected(cool_down=0.1) as (candidate, _):
+    async with elected(cool_down=1.0) as (candidate, _):
         elections = candidate.elections()
         assert [False, True] == await first(elections, 2)
         await candidate.resign()

@@ -207,7 +207,9 @@ def test_a_task_beside_a_callback_may_wait() -> None:
 
         await candidate.start()
         assert await candidate.wait_elected(5.0) is not None
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(5.0):
+            while not tasks:
+                await asyncio.sleep(0.01)
         await tasks[0]
 
     asyncio.run(main())
@@ -219,11 +221,15 @@ def test_handlers_of_the_host_are_put_back() -> None:
     After an asyncio `run()` the host's own signal handlers are in place again.
     """
     script = """
-        import asyncio, os, signal, threading
+        import asyncio, os, signal, threading, time
         from leadership import AsyncCandidate, connect
         mine = lambda *_: None
         signal.signal(signal.SIGTERM, mine)
-        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        def terminate():
+            while signal.getsignal(signal.SIGTERM) is mine:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGTERM)
+        threading.Thread(target=terminate).start()
         asyncio.run(AsyncCandidate(connect("memory://"), "handlers", ttl=1.0, log=False).run())
         print(signal.getsignal(signal.SIGTERM) is mine)
     """
@@ -353,8 +359,8 @@ def test_a_command_whose_stderr_nobody_reads(tmp_path: Path, stderr: str) -> Non
     A terminal that is halted, or a stderr that is closed, stalls neither the lease nor CMD of `leadership run`.
     """
     out = tmp_path / "out"
-    job = f"echo started >> {out}; sleep 2; echo finished >> {out}"
-    command = ["-m", "leadership", "run", "stalled", "--store", f"sqlite:///{tmp_path / 's.db'}", "--ttl", "1"]
+    job = f"echo started >> {out}; sleep 5; echo finished >> {out}"
+    command = ["-m", "leadership", "run", "stalled", "--store", f"sqlite:///{tmp_path / 's.db'}", "--ttl", "3"]
     words = [sys.executable, *command, "--", "sh", "-c", job]
     readable, writable = os.pipe()
     os.set_blocking(writable, False)
@@ -366,7 +372,7 @@ def test_a_command_whose_stderr_nobody_reads(tmp_path: Path, stderr: str) -> Non
     if stderr == "closed":
         words = ["sh", "-c", f"exec {script} 2>&-"]
     with subprocess.Popen(words, stderr=writable if stderr == "stalled" else None) as process:
-        assert 0 == process.wait(15.0)
+        assert 0 == process.wait(25.0)
     os.close(readable)
     os.close(writable)
     assert ["started", "finished"] == out.read_text().split()

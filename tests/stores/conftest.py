@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from servers import Certificates, Consul, Etcd, ZooKeeper
 
+from leadership._runtime import keeper
+from leadership.backends import _consul_session, _etcd_session
+
 TICK = 500
 """ZooKeeper's tick in milliseconds: sessions of 1 to 10 seconds."""
 
@@ -30,6 +33,16 @@ def _no_faults(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         if "engine_fault" in record.getMessage() or (record.name == "asyncio" and record.levelno >= logging.WARNING)
     ]
     assert [] == faults
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Whether a session lives may be answered late on a busy machine; what is told then is tested in virtual time.
+    """
+    monkeypatch.setattr(_etcd_session, "QUICK", 5.0)
+    monkeypatch.setattr(_consul_session, "CHECK_PATIENCE", 5.0)
+    monkeypatch.setattr(keeper, "PATIENCE", 5.0)
 
 
 @pytest.fixture(scope="session")

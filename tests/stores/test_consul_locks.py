@@ -322,7 +322,7 @@ def test_consul_lock_takes_turns_with_a_candidate(consul: Consul, tmp_path: Path
             time.sleep(0.7)
             assert candidate.is_leader
             assert not mark.exists()
-            assert candidate.resign()
+            assert candidate.resign(cool_down=5.0)  # in which the other has asked, however late it began
             wait(mark.exists)
             assert not candidate.is_leader
             wait(lambda: candidate.leader is not None and not candidate.leader.is_self)

@@ -23,8 +23,8 @@ from leadership.audit.tell import tell
 WORKER = """
 import sys, time
 from kazoo.client import KazooClient
-host, name = sys.argv[1:]
-client = KazooClient(hosts=host, timeout=1.0)
+host, timeout, name = sys.argv[1:]
+client = KazooClient(hosts=host, timeout=float(timeout))
 client.start()
 election = client.Election("/judged", name)
 
@@ -73,7 +73,7 @@ def test_kazoos_election_under_a_pause(own_zookeeper: ZooKeeper, tmp_path: Path,
 
     Without a pause the same adaptation is not judged invalid.
     """
-    command = [sys.executable, "-c", WORKER, own_zookeeper.host]
+    command = [sys.executable, "-c", WORKER, own_zookeeper.host, "1" if pause else "10"]
     first = subprocess.Popen([*command, "first"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     begin = told(first, "begin")
     second = subprocess.Popen([*command, "second"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

@@ -17,7 +17,6 @@ from servers import Consul, Etcd, Proxy, Server, ZooKeeper
 from store_cases import CASES, Case, served
 
 from leadership import Candidate, DemotionCause, Follower, StoreRefused, Term, connect
-from leadership._runtime import keeper
 from leadership._runtime.follower import FollowerDriver
 
 each_store = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -108,13 +107,10 @@ def test_an_operator_ends_the_session(case: Case, tmp_path: Path) -> None:
 
 
 @each_store
-def test_an_operator_ends_the_session_as_the_view_is_read(
-    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_operator_ends_the_session_as_the_view_is_read(case: Case, tmp_path: Path) -> None:
     """
     A read, which each candidate makes once in a TTL, may be quicker than the watch, and finds nobody: `session_lost`.
     """
-    monkeypatch.setattr(keeper, "PATIENCE", 5.0)  # this machine may be busy
     with served(case, tmp_path) as server, leading(case, server.host) as terms:
         driver: Any = terms.candidate._driver
         driver.engine.post(driver.follower._watch.close)
@@ -180,10 +176,20 @@ def test_a_connection_is_cut_with_its_socket_left_open(case: Case, tmp_path: Pat
     Nothing comes through, and nobody is told: `lease_expired` at the deadline, and a new term when it heals.
     """
     with served(case, tmp_path) as server, Proxy(server.port) as proxy, leading(case, proxy.host) as terms:
+        looks: list[float] = []
+
+        def is_over() -> bool:
+            began = time.monotonic()
+            if terms.candidate.is_leader:
+                looks.append(began)
+                return False
+            return True
+
         began = time.monotonic()
         proxy.cut()
-        wait(lambda: not terms.candidate.is_leader, "the deadline", case.ttl + 0.2)
-        assert 0.9 * case.ttl - case.ttl / 2 <= time.monotonic() - began <= 0.9 * case.ttl + 0.1
+        wait(is_over, "the deadline", case.ttl + 5.0)
+        assert 0.4 * case.ttl <= time.monotonic() - began
+        assert looks[-1] - began <= 0.9 * case.ttl + 0.02
         time.sleep(case.ttl)
         proxy.heal()
         wait(lambda: len(terms.elected) == 2, "a second term", 20.0)

@@ -29,7 +29,7 @@ APP = ROOT / "tests" / "routed_app.py"
 PATIENCE = 30.0
 INTERVAL = 1.0
 """Seconds between HAProxy's checks, as the page has it."""
-SLACK = 0.5
+SLACK = 1.5
 """Seconds for a machine that is busy."""
 NODES = ("ann", "bob", "cat")
 
@@ -152,8 +152,8 @@ def test_the_proxy_routes_to_the_leader(site: Site) -> None:
     first = site.settled()
     assert [200, 503, 503] == sorted(get(port, "/leader")[0] for port in site.ports.values())
 
-    site.nodes[first].send_signal(signal.SIGKILL)
     killed = time.time()
+    site.nodes[first].send_signal(signal.SIGKILL)
     second, routed = site.wait_routed(*(set(NODES) - {first}))
     elected = elected_at(site, second)
     print(f"elected {elected - killed:.3f} s after the kill, routed to {routed - elected:.3f} s after the election")
@@ -167,8 +167,8 @@ def test_the_proxy_follows_a_resignation(site: Site) -> None:
     When the leader resigns, requests go to the next within two checks, and to nobody who does not lead meanwhile.
     """
     first = site.settled()
-    site.nodes[first].send_signal(signal.SIGTERM)
     asked = time.time()
+    site.nodes[first].send_signal(signal.SIGTERM)
     second, routed = site.wait_routed(*(set(NODES) - {first}))
     print(f"routed to {routed - asked:.3f} s after SIGTERM")
     assert routed - elected_at(site, second) < INTERVAL + SLACK
@@ -182,7 +182,7 @@ def test_hung_clients_delay_nothing(site: Site) -> None:
     port = site.ports[first]
     token = site.status(first)["token"]
     with contextlib.ExitStack() as hung:
-        slowest, least = 0.0, 2.0
+        slowest, least = 0.0, 6.0
         until = time.monotonic() + 5.0
         while time.monotonic() < until:
             client = hung.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5.0))
@@ -200,8 +200,8 @@ def test_hung_clients_delay_nothing(site: Site) -> None:
         if sample.name.startswith("leadership_renewal") and "le" not in sample.labels
     }
     print(f"slowest answer {slowest:.3f} s, least of the lease {least:.3f} s, {samples}")
-    assert slowest < 1.0
-    assert least > 0.6  # believed for 1.8 s, renewed every 0.67 s
+    assert slowest < 2.0
+    assert least > 2.0  # believed for 5.4 s, renewed every 2 s
     assert 0.0 == samples["leadership_renewal_failures_total"]
-    assert samples["leadership_renewal_duration_seconds_count"] >= 5
+    assert samples["leadership_renewal_duration_seconds_count"] >= 2
     assert token == site.status(first)["token"]

@@ -27,7 +27,8 @@ from leadership import Candidate, connect
 from leadership.errors import StoreUnavailable
 from leadership.store import Entry, Session
 
-LEASE = 5.0
+LEASE = 10.0
+"""Seconds, in which a server is ended and started: the most that ZooKeeper grants here."""
 WRITES = 20
 """By which the store's counter is ahead of the copy's."""
 

@@ -30,7 +30,7 @@ client.start()
 
 def work():
     print("begin", time.clock_gettime(time.CLOCK_BOOTTIME), flush=True)
-    time.sleep(0.05)
+    time.sleep(0.25)
     print("end", time.clock_gettime(time.CLOCK_BOOTTIME), flush=True)
 
 for _ in range(int(rounds)):

@@ -217,7 +217,7 @@ def test_lock_that_is_never_given_back_is_not_waited_for(tmp_path: Path, monkeyp
     Only the first record waits for it: those behind it would queue up.
     """
     sleeps: list[float] = []
-    monkeypatch.setattr(_audit_file, "PATIENCE", 0.01)
+    monkeypatch.setattr(_audit_file, "PATIENCE", 0.2)
     monkeypatch.setattr(time, "sleep", sleeps.append)
     path = tmp_path / "audit.jsonl"
     with AuditLog(path, chain=True) as audit:
@@ -391,7 +391,9 @@ def test_full_disk_costs_the_records_that_did_not_fit(room: int, chain: bool, tm
 
 
 _WRITE = """
+from leadership.observers import _audit_file
 options = eval(sys.argv[3])
+_audit_file.PATIENCE = 30.0  # each flushes to the disk while it has the lock, which may be busy
 audits = [AuditLog(path, **options) for _ in range(2)]
 for record in some_records(400):
     for number, audit in enumerate(audits):

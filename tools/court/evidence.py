@@ -121,15 +121,19 @@ class Evidence:
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
     """
-    The records of a file, which may have been compressed.
+    The records of a file, which may have been compressed; not one that is just being written, or never was to its end.
     """
     packed = path.with_name(f"{path.name}.gz")
     if packed.exists():
         with gzip.open(packed, "rt", encoding="utf-8") as file:
-            yield from map(json.loads, file)
+            yield from map(json.loads, filter(_whole, file))
     elif path.exists():
         with open(path, encoding="utf-8") as file:
-            yield from map(json.loads, file)
+            yield from map(json.loads, filter(_whole, file))
+
+
+def _whole(line: str) -> bool:
+    return line.endswith("\n")
 
 
 def read(folder: Path) -> Evidence:

@@ -4,12 +4,14 @@ Faults of the leader's process, and of its way to the store.
 
 from __future__ import annotations
 
+import time
 from typing import ClassVar
 
 from servers._process import state
 
 from court.clock import now
 from court.fault import SERVED, Fault, Injection
+from court.freeze import takes_writes
 
 
 class Kill(Fault):
@@ -63,11 +65,16 @@ class Pause(Fault):
 
     def inject(self, injection: Injection) -> None:
         """
-        Stop it.
+        Stop it, but not inside a transaction of SQLite's: nobody can be elected there until it goes on, say its docs.
         """
-        at = now()
-        injection.at = injection.leader.pause()
-        injection.facts["from"] = at
+        while True:
+            injection.facts["from"] = now()
+            injection.at = injection.leader.pause()
+            stage = injection.stage
+            if stage.servers is not None or takes_writes(stage.case.database(stage.folder)):
+                break
+            Pause.heal(self, injection)
+            time.sleep(0.01)
         injection.proof = f"its state is {state(injection.leader.process.pid)}"
 
     def heal(self, injection: Injection) -> None:

@@ -30,10 +30,13 @@ def free_ports(count: int) -> list[int]:
             first, last = max(10000, low - 12700), low - 1
     except OSError:
         pass  # not Linux
+    # Of the tests that run beside, each process has ports of its own: a server that is down keeps its port.
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % workers
     ports: list[int] = []
     while len(ports) < count:
         port = random.randint(first, last)
-        if port in GIVEN:
+        if port in GIVEN or port % workers != worker:
             continue
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

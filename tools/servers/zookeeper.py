@@ -251,10 +251,13 @@ class ZooKeeper(Server):
         """
         from kazoo.client import KazooClient
 
-        client = KazooClient(hosts=f"{self.address}:{self.plain_port}", client_id=(session, password))
-        client.start(timeout=5.0)
-        client.stop()
-        client.close()
+        while True:
+            client = KazooClient(hosts=f"{self.address}:{self.plain_port}", client_id=(session, password))
+            client.start(timeout=5.0)
+            client.stop()
+            client.close()
+            if f"{session:#x}" not in self.sessions():
+                return  # or its owner was back before it could be closed
 
     def requests(self) -> int:
         """
