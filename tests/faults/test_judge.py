@@ -431,11 +431,13 @@ def test_a_round_is_judged_from_its_folder(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     for name, pid, samples in (("ann", 1, ANN), ("bob", 2, BOB)):
         text = [json.dumps(dict(zip(("b", "a", "l", "t", "d"), sample, strict=True))) for sample in samples]
-        (folder / f"{name}-{pid}.jsonl").write_text("\n".join(text))
+        (folder / f"{name}-{pid}.jsonl").write_text("".join(f"{line}\n" for line in text))
     text = [json.dumps(dict(zip(("b", "a", "k", "n", "t"), view, strict=True))) for view in FAY]
-    (folder / "fay-3.views.jsonl").write_text("\n".join(text))
+    (folder / "fay-3.views.jsonl").write_text("".join(f"{line}\n" for line in text))
     for log, records in (("R", WRITES), ("R0", TWIN), ("store", STORE)):
-        (folder / f"{log}.log.jsonl").write_text("\n".join(map(json.dumps, records)))
+        (folder / f"{log}.log.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    with (folder / "bob-2.jsonl").open("a") as file:
+        file.write('{"b": 1')  # which is just being written, or never was to its end
     (folder / "round.json").write_text(json.dumps(FACTS))
 
     first = judge_folder(folder)
