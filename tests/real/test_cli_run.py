@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import textwrap
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -226,6 +227,27 @@ def test_other_signals_are_passed_on(store: str, number: signal.Signals) -> None
         assert f"got {name}\n" == process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         assert 3 == process.wait(20)
+
+
+def test_a_signal_as_cmd_begins_is_passed_on(store: str) -> None:
+    """
+    CMD may run before the command has said so: a signal of that moment was for nobody.
+    """
+    script = """
+        import os, signal, sys, time
+        from leadership.cli import main, run
+        said = run.say
+        def say(text):
+            if "is elected" in text:
+                os.kill(os.getpid(), signal.SIGUSR1)
+                time.sleep(0.5)
+            said(text)
+        run.say = say
+        sys.exit(main(sys.argv[1:]))
+    """
+    arguments = ["run", "nightly", "--store", store, *OPTIONS, "--", "sleep", "5"]
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script), *arguments], timeout=20, check=False)
+    assert 128 + signal.SIGUSR1 == done.returncode
 
 
 def ignored_by(*command: str) -> int:

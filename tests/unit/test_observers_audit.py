@@ -4,6 +4,8 @@ The audit's lines, its arguments, its thread, and what it acknowledges.
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import logging
 import os
@@ -467,6 +469,44 @@ def test_file_that_may_not_be_written_is_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everything
     with pytest.raises(ConfigError, match="cannot be written by this user"):
         AuditLog(tmp_path / "audit.jsonl")
+
+
+def test_existing_file_that_may_not_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    So is that of a file which is there.
+    """
+    path = tmp_path / "audit.jsonl"
+    path.touch()
+
+    def refuse(name: str, *_: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+
+    monkeypatch.setattr(os, "open", refuse)  # root may write everything
+    with pytest.raises(ConfigError, match="cannot be written by this user"):
+        AuditLog(path)
+
+
+@pytest.mark.parametrize("look", [1, 2, 3, 4])
+def test_file_that_is_rotated_while_it_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: int) -> None:
+    """
+    A process that began while another rotated the file of both was told that it is no regular file, or not to be
+    written: it was looked at several times, and had no name in between. Seen once, in a test of two processes.
+    """
+    path = tmp_path / "audit.jsonl"
+    path.touch()
+    stat, looks = os.stat, itertools.count(1)
+
+    def rotate(name: Any, **options: Any) -> os.stat_result:
+        found = stat(name, **options)
+        if str(path) == str(name) and look == next(looks):
+            path.rename(tmp_path / "audit.jsonl.1")
+        return found
+
+    monkeypatch.setattr(os, "stat", rotate)
+    with AuditLog(path) as audit:
+        monkeypatch.undo()
+        audit.submit(a_record())
+    assert 1 == len(records_of(path))
 
 
 def test_relative_path_means_the_folder_of_construction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

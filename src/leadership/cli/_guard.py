@@ -111,6 +111,8 @@ class Guard:
         self.kill_at: float | None = None
         self.why = "told"
         self.told = False
+        self._early: list[str] = []
+        """Signals for CMD that came before it was there."""
         self._pending = b""
         self.poll = select.poll()
         self.poll.register(control, select.POLLIN)
@@ -133,6 +135,8 @@ class Guard:
         self._listen(0.0)  # the term may have ended while Python was starting
         if self.kill_at is None and now() < self.deadline - self.notice:
             self._spawn(command)
+            for line in self._early:
+                self._obey(line)
         while self.pid and self._something_lives():
             moment = now()
             if self.kill_at is None and moment >= self.deadline - self.notice:
@@ -253,6 +257,8 @@ class Guard:
             self.deadline = float(value)
         elif kind == "E":
             self._end("told", float(value))
+        elif kind == "S" and not self.pid:
+            self._early.append(line)
         elif kind == "S":
             self.told = self.told or int(value) in (signal.SIGTERM, signal.SIGINT)
             self._signal(int(value))

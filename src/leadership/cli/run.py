@@ -277,10 +277,10 @@ class Runner:
             say(f"the guard of {self.words} could not be started: {error}")
             self.inbox.put(End("refused", NOT_EXECUTABLE))
             return
+        self.job = job  # from here on a signal is for it: it may run before anything is said of it
         try:
             self.inbox.put(Elected())
             say(f"{term.election}: {term.node} is elected with token {term.token}: running {shlex.join(self.command)}")
-            self.job = job
             end = self._attend(job, term)
         except BaseException:
             job.destroy("told")  # whatever went wrong: the term must not end before its work

@@ -10,6 +10,7 @@ import atexit
 import logging
 import os
 import queue
+import stat
 import sys
 import threading
 import time
@@ -337,14 +338,15 @@ def _check_path(path: object) -> str:
         raise ConfigError(msg)
     real = os.path.realpath(text)
     folder = os.path.dirname(real)
-    if os.path.isdir(real):
+    mode = stat.S_IFREG  # where there is nothing yet
+    with suppress(OSError):
+        mode = os.stat(real).st_mode  # looked at once: another process may rotate the file between two looks
+    if stat.S_ISDIR(mode):
         msg = f"the audit's path {text!r} is a directory: name a file in it"
-    elif os.path.exists(real) and not os.path.isfile(real):
+    elif not stat.S_ISREG(mode):
         msg = f"the audit's path {text!r} is not a regular file; for a stream, use the structured log"
     elif not os.path.isdir(folder):
         msg = f"the folder {folder!r} of the audit {text!r} does not exist: make it first"
-    elif not (os.access(real, os.R_OK | os.W_OK) if os.path.exists(real) else os.access(folder, os.W_OK | os.X_OK)):
-        msg = f"the audit {text!r} cannot be written by this user: choose another path, or change its permissions"
     else:
         _check_file(text, real)
         return real
@@ -353,13 +355,19 @@ def _check_path(path: object) -> str:
 
 def _check_file(text: str, real: str) -> None:
     """
-    Refuse what cannot be looked at, and what begins otherwise than an audit: nothing is appended to another's file.
+    Refuse what cannot be written, and what begins otherwise than an audit: nothing is appended to another's file.
     """
+    forbidden = f"the audit {text!r} cannot be written by this user: choose another path, or change its permissions"
     try:
-        with open(real, "rb") as file:
+        # Opened as its lines will be: a file may be one that can be appended to only.
+        with open(os.open(real, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC), "rb") as file:
             head = file.read(_HEAD).lstrip()
     except FileNotFoundError:
+        if not os.access(os.path.dirname(real), os.W_OK | os.X_OK):
+            raise ConfigError(forbidden) from None
         return
+    except PermissionError as error:
+        raise ConfigError(forbidden) from error
     except OSError as error:
         msg = f"the audit {text!r} cannot be looked at: {error.strerror}: name another file"
         raise ConfigError(msg) from error
