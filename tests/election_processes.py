@@ -210,7 +210,7 @@ class Sampler(threading.Thread):
 
     def run(self) -> None:
         since: dict[int, tuple[float, float]] = {}
-        last = now()
+        before = last = now()
         while True:
             for number, candidate in enumerate(self.candidates):
                 before = now()
@@ -222,7 +222,7 @@ class Sampler(threading.Thread):
                 elif number in since:
                     begin, end = since.pop(number)
                     say("believed", **{"from": begin, "until": end}, node=candidate.node)
-            last = now()
+            last = before
             time.sleep(SAMPLE)
 
 

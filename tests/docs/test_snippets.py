@@ -142,11 +142,11 @@ class Reader:
 
     def broke_a_promise(self) -> bool:
         """
-        Whether a demo did, which may be the machine's fault.
+        Whether a demo did, which may be the machine's fault; not where its verdict was another than valid.
         """
         written = self.folder / "demo.txt"
         told = written.read_text(encoding="utf-8") if written.exists() else self.printed
-        return "PROMISE BROKEN" in told
+        return "PROMISE BROKEN" in told and "\n  valid: " in told
 
     @staticmethod
     def interrupt(process: subprocess.Popen[bytes], output: Path) -> None:

@@ -188,13 +188,17 @@ def test_belief_after_the_deadline_is_found() -> None:
 
 def test_a_next_leader_that_is_late_or_missing_is_found() -> None:
     """
-    L1: later than the bound and its slack, or none, or nobody at the end, when a witness was last run.
+    L1: later than the bound and its slack, or none, or nobody at the end, as far as the leader's witness was run.
     """
     assert {"L1"} == laws(tried(bound=0.7))
     assert set() == laws(tried(bound=0.7, slack=0.2))
     assert {"L1"} == laws(tried(bob=looks(0.0, 4.0), fenced=[], open=[]))
     assert {"L1"} == laws(tried(bob=[*looks(0.0, 1.8), *looks(1.8, 3.0, 9), *looks(3.0, 4.0)]))
     assert set() == laws(tried(ended=4.5))
+    cut = [sample for sample in BOB if sample.after < 3.6]
+    assert set() == laws(tried(bob=cut))
+    until = [*looks(0.0, 1.8), *looks(1.8, 3.4, 9), *looks(3.4, 4.0)]
+    assert {"L1"} == laws(tried(bob=until, ann=[sample for sample in ANN if sample.after < 3.6]))
 
 
 def test_a_store_that_answers_nobody_elects_nobody() -> None:

@@ -137,7 +137,7 @@ def test_a_stage_is_judged_from_its_folder(tmp_path: Path) -> None:
     (stage / "000").mkdir()
     (stage / "000" / "round.json").write_text("{}")
     lines = [dict(zip(("b", "a", "l", "t", "d"), each, strict=True)) for each in LOOKS] + SAID
-    (stage / "000" / "ann-1.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (stage / "000" / "ann-1.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     record = {"kind": "transition", "machine": "candidate", "disposition": "go", "cause": None}
     terms = [
         {"kind": "header", "pid": 1},
@@ -145,7 +145,7 @@ def test_a_stage_is_judged_from_its_folder(tmp_path: Path) -> None:
         {**record, "source": "leader", "dest": "resigning", "token": 5, "monotonic": 1.5, "cause": "resigned"},
         {**record, "source": "campaigning", "dest": "leader", "token": 9, "monotonic": 2.5},
     ]
-    (stage / "audit" / "ann-x.jsonl").write_text("\n".join(map(json.dumps, terms)))
+    (stage / "audit" / "ann-x.jsonl").write_text("".join(f"{json.dumps(term)}\n" for term in terms))
     (stage / "stage.json").write_text(json.dumps(FACTS))
 
     assert AUDIT == audits(stage / "audit")

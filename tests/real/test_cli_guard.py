@@ -65,7 +65,8 @@ def lapses(database: Path, pid: int) -> float:
     """
     When the lease of a process lapses in the store, if it is not renewed.
 
-    10 % of the TTL lie between that and the local deadline, and the guard kills 5 % before it.
+    10 % of the TTL lie between that and the local deadline, and the guard kills 5 % before it: half of both is left to
+    a busy machine.
     """
     with closing(sqlite3.connect(database)) as connection:
         ((deadline,),) = connection.execute("SELECT deadline FROM sessions WHERE pid = ?", (pid,))
@@ -142,7 +143,7 @@ def test_frozen_command_cannot_keep_its_job_alive(jobs: Jobs, arguments: list[st
         lapse = lapses(tmp_path / "e.db", first.pid)
         jobs.wait_running(2)
         assert_dead(jobs, 1)
-        assert jobs.last_sign(1) < lapse
+        assert jobs.last_sign(1) < lapse - 0.075 * TTL
         first.send_signal(signal.SIGCONT)
         wait_for(lambda: now() > jobs.start(2) + 1.0, "the thawed one has had its time")
         assert first.poll() is None
@@ -161,7 +162,7 @@ def test_stopped_group_of_the_command_does_not_stop_its_guard(jobs: Jobs, argume
         jobs.wait_running(1)
         os.killpg(first.pid, signal.SIGSTOP)
         wait_for(lambda: not any(is_alive(pid) for pid in jobs.pids(1)), "the job is dead")
-        assert jobs.last_sign(1) < lapses(tmp_path / "e.db", first.pid)
+        assert jobs.last_sign(1) < lapses(tmp_path / "e.db", first.pid) - 0.075 * TTL
 
 
 def test_kill_of_the_guard_ends_the_job_and_the_command(jobs: Jobs, arguments: list[str]) -> None:

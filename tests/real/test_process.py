@@ -185,8 +185,8 @@ def test_a_killed_leader_is_replaced_at_once(database: Path, other: Candidate) -
 
 def test_a_stopped_leader_does_not_believe(database: Path, other: Candidate) -> None:
     """
-    SIGSTOP for three TTLs: its first look after SIGCONT says that it does not lead, on_demoted is told at once, and the
-    other has led meanwhile.
+    SIGSTOP for more than a TTL: its first look after SIGCONT says that it does not lead, on_demoted is told at once,
+    and the other has led meanwhile.
     """
     body = """
 candidate.start()

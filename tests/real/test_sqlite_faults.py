@@ -142,7 +142,7 @@ def test_a_process_that_inherited_the_lock_keeps_the_holder_alive(start: Start) 
     assert "refused" == watcher.call("acquire")["outcome"]
     ended = now()
     os.kill(heir, signal.SIGKILL)
-    assert watcher.wait("lease_expired", token=1)["at"] - ended <= 2.0
+    assert watcher.wait("lease_expired", token=1)["at"] - ended <= 0.8
     assert 2 == watcher.call("acquire")["token"]
 
 
@@ -342,9 +342,9 @@ def test_a_removed_folder_is_made_again(start: Start, path: Path) -> None:
     assert "was removed or replaced" in watcher.wait("watch_closed", timeout=3.0)["error"]
     watcher.call("watch")
     watcher.wait("leader_observed")
-    released = now()
+    assert any(file.suffix == ".sock" for file in Path(f"{path}-leadership").iterdir()), "it can be told"
     holder.call("release")
-    assert watcher.wait("key_deleted", token=1)["at"] - released <= 2.0
+    watcher.wait("key_deleted", token=1)
 
 
 def test_a_full_disk_is_a_typed_error_until_there_is_room(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_an_operators_edits_are_seen_within_a_poll(path: Path) -> None:
             began = now()
             operate(path, "DELETE FROM elections")
             assert 1 == (await heard.until(Fact.KEY_DELETED)).token
-            assert heard.at[-1] - began <= 2.5
+            assert heard.at[-1] - began <= 1.7
 
     run(test)
 

@@ -14,7 +14,7 @@ import pytest
 from servers import Certificates, Consul, Etcd, ZooKeeper
 
 from leadership._runtime import keeper
-from leadership.backends import _consul_session, _etcd_session
+from leadership.backends import _consul_session, _etcd_session, _zookeeper_session
 
 TICK = 500
 """ZooKeeper's tick in milliseconds: sessions of 1 to 10 seconds."""
@@ -38,10 +38,11 @@ def _no_faults(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Whether a session lives may be answered late on a busy machine; what is told then is tested in virtual time.
+    Whether a session lives may be answered late on a busy machine, and would be told otherwise then.
     """
     monkeypatch.setattr(_etcd_session, "QUICK", 5.0)
     monkeypatch.setattr(_consul_session, "CHECK_PATIENCE", 5.0)
+    monkeypatch.setattr(_zookeeper_session, "QUICK", 5.0)
     monkeypatch.setattr(keeper, "PATIENCE", 5.0)
 
 

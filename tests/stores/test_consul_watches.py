@@ -214,8 +214,8 @@ async def test_hung_server_holds_nobody(own_consul: Consul) -> None:
         own_consul.freeze()
         try:
             for call, most in (
-                (session.renew, 1.5),
-                (lambda: session.acquire(entry()), 1.5),
+                (session.renew, 1.2),
+                (lambda: session.acquire(entry()), 1.2),
                 (lambda: store.read(["job"]), 2.0),
             ):
                 begun = time.monotonic()

@@ -189,7 +189,7 @@ async def test_a_server_that_hangs(own_etcd: Etcd) -> None:
         began = time.monotonic()
         with pytest.raises(StoreUnavailable, match=f"etcd at {own_etcd.host} (did not answer|is unavailable)"):
             await call
-        assert time.monotonic() - began < most + 1.0  # this machine may be busy
+        assert time.monotonic() - began < most + 0.6  # this machine may be busy
     assert isinstance((await told.until(Fact.WATCH_CLOSED, within=20.0)).error, StoreUnavailable)
     began = time.monotonic()
     await store.aclose()

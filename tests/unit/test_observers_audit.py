@@ -471,15 +471,23 @@ def test_file_that_may_not_be_written_is_refused(tmp_path: Path, monkeypatch: py
         AuditLog(tmp_path / "audit.jsonl")
 
 
-def test_existing_file_that_may_not_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_existing_file_that_may_not_be_written_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     """
     So is that of a file which is there.
     """
     path = tmp_path / "audit.jsonl"
     path.touch()
 
-    def refuse(name: str, *_: object) -> int:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+    may_open = os.open
+
+    def refuse(name: str, flags: int, *mode: int) -> int:
+        if flags & os.O_ACCMODE == os.O_RDONLY:
+            return may_open(name, flags, *mode)
+        assert flags & os.O_APPEND, "which is allowed in more files than any other writing"
+        raise OSError(number, os.strerror(number), name)
 
     monkeypatch.setattr(os, "open", refuse)  # root may write everything
     with pytest.raises(ConfigError, match="cannot be written by this user"):

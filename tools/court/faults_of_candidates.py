@@ -9,9 +9,11 @@ from typing import ClassVar
 
 from servers._process import state
 
+from court.actors import Actor
 from court.clock import now
 from court.fault import SERVED, Fault, Injection
-from court.freeze import takes_writes
+from court.freeze import TRIES, takes_writes
+from court.stage import Stage
 
 
 class Kill(Fault):
@@ -55,6 +57,20 @@ class Resign(Fault):
         injection.proof = "it has settled" if answer["settled"] else ""
 
 
+def pause_outside(stage: Stage, actor: Actor) -> tuple[float, float]:
+    """
+    Stop a process by SIGSTOP, but not inside a transaction of SQLite's, as far as that can be had: nobody can be
+    elected there until it goes on, which the store's docs say; the moment before, and one at which it stands still.
+    """
+    for _ in range(TRIES):
+        since, at = now(), actor.pause()
+        if stage.servers is not None or takes_writes(stage.case.database(stage.folder)):
+            return since, at
+        stage.pauses.append((actor.node, actor.process.pid, since, actor.resume()))
+        time.sleep(0.05)
+    return now(), actor.pause()
+
+
 class Pause(Fault):
     """
     The leader's process is stopped by SIGSTOP until another leads, and goes on a moment later.
@@ -65,16 +81,9 @@ class Pause(Fault):
 
     def inject(self, injection: Injection) -> None:
         """
-        Stop it, but not inside a transaction of SQLite's: nobody can be elected there until it goes on, say its docs.
+        Stop it.
         """
-        while True:
-            injection.facts["from"] = now()
-            injection.at = injection.leader.pause()
-            stage = injection.stage
-            if stage.servers is not None or takes_writes(stage.case.database(stage.folder)):
-                break
-            Pause.heal(self, injection)
-            time.sleep(0.01)
+        injection.facts["from"], injection.at = pause_outside(injection.stage, injection.leader)
         injection.proof = f"its state is {state(injection.leader.process.pid)}"
 
     def heal(self, injection: Injection) -> None:

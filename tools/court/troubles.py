@@ -14,6 +14,7 @@ from typing import Final
 
 from court.actors import Actor
 from court.clock import now
+from court.faults_of_candidates import pause_outside
 from court.faults_of_clocks import HOUR, clocks_of
 from court.mischief import STORM
 from court.stage import Stage
@@ -28,8 +29,7 @@ def paused(stage: Stage, actor: Actor, dice: random.Random, seconds: float) -> I
     It is stopped by SIGSTOP; by chance its monotonic clock stands still, too, as in a suspend.
     """
     del seconds
-    since = now()
-    actor.pause()
+    since, _ = pause_outside(stage, actor)
     yield
     if dice.random() < 0.5:
         clocks_of(actor).lose(now() - since)

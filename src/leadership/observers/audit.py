@@ -7,6 +7,7 @@ What the lines are is written at the top of `_audit_lines.py`.
 from __future__ import annotations
 
 import atexit
+import errno
 import logging
 import os
 import queue
@@ -366,11 +367,10 @@ def _check_file(text: str, real: str) -> None:
         if not os.access(os.path.dirname(real), os.W_OK | os.X_OK):
             raise ConfigError(forbidden) from None
         return
-    except PermissionError as error:
-        raise ConfigError(forbidden) from error
     except OSError as error:
         msg = f"the audit {text!r} cannot be looked at: {error.strerror}: name another file"
-        raise ConfigError(msg) from error
+        is_forbidden = isinstance(error, PermissionError) or error.errno == errno.EROFS
+        raise ConfigError(forbidden if is_forbidden else msg) from error
     first = head.partition(b"\n")[0].strip()
     if not is_beginning(first):
         msg = f"{text!r} is not an audit: it begins with {first[:40]!r}; name another file, or move it away"
