@@ -498,7 +498,8 @@ def test_existing_file_that_may_not_be_written_is_refused(
 def test_file_that_is_rotated_while_it_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: int) -> None:
     """
     A process that began while another rotated the file of both was told that it is no regular file, or not to be
-    written: it was looked at several times, and had no name in between. Seen once, in a test of two processes.
+    written: it was looked at several times, and had no name in between. A test of two processes had failed once; its
+    error was not kept, and this explains it.
     """
     path = tmp_path / "audit.jsonl"
     path.touch()
