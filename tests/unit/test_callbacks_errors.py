@@ -13,6 +13,7 @@ from witness import path, witness
 
 from leadership import Candidate, DemotionCause, LeadershipError, NotLeader, Term
 from leadership.testing import Simulation
+from leadership.testing._virtual import VirtualEngine
 
 
 def events(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -169,6 +170,43 @@ def test_not_leader_after_the_end_is_a_normal_return(sim: Simulation, caplog: py
 
     assert (1, [], []) == (len(ended), errors, caplog.records)
     assert ("resigned", None) == (candidate.history[2].cause, candidate.status().last_error)
+
+
+@pytest.mark.parametrize("raised", [NotLeader, OSError])
+def test_a_term_that_ends_by_the_clock_ends_as_lease_expired(
+    sim: Simulation, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A callback may see by the clock that its term is over before the engine's timer has fired, which comes up to a
+    millisecond late on a real loop. The candidate was demoted with `callback_failed` then and, with "stop", left the
+    contest after one outage of the store.
+    """
+    on_time = VirtualEngine.call_at
+    monkeypatch.setattr(VirtualEngine, "call_at", lambda engine, when, *rest: on_time(engine, when + 0.001, *rest))
+    candidate = Candidate(sim.store, "jobs", node="a", on_callback_error="stop")
+    told = witness(candidate)
+    errors: list[BaseException] = []
+    candidate.on_error(errors.append)
+    states: list[str] = []
+
+    @candidate.on_elected
+    def lead(term: Term) -> None:
+        if term.token == 1:
+            term.wait()
+            states.append(candidate.state)
+            raise raised
+
+    candidate.start()
+    candidate.wait_elected()
+    sim.advance(1.0)
+    sim.fault("partition", node="a")
+    sim.advance(30.0)
+    sim.heal()
+    sim.advance(30.0)
+
+    assert ["leader"] == states, "the callback was not the first to see the end"
+    assert ["elected 1", "demoted 1 lease_expired", "elected 2"] == told
+    assert [raised is OSError] == [any(isinstance(error, raised) for error in errors)]
 
 
 def test_not_leader_during_the_term_is_a_failure(sim: Simulation) -> None:

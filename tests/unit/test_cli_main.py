@@ -77,10 +77,11 @@ def test_everything_after_the_first_dashes_is_cmd() -> None:
     assert (["a", "--once", "--", "-b"], True, "nightly") == (args.command, args.once, args.election)
 
 
-@pytest.mark.parametrize("text", ["", "x", "nan", "inf", "-1", "1s"])
+@pytest.mark.parametrize("text", ["", "x", "nan", "inf", "-1", "1s", "1e10"])
 def test_seconds_must_be_a_number(text: str) -> None:
     """
-    Anything but a finite number of 0 or more is refused by name.
+    Anything but a number of 0 or more is refused by name, and so is what no wait can take: `--timeout 1e10`, meant as
+    for ever, used to end as a bug of the library, status 70.
     """
     with pytest.raises(argparse.ArgumentTypeError, match="is not a number of seconds"):
         seconds(text)

@@ -143,7 +143,7 @@ CLOCK: Final = (
         "deadline that nobody watches",
         "Belief ends, and the demotion is not told until a renewal is answered.",
         "_runtime/keeper.py",
-        "            self._expiry = self.engine.call_at(self.deadline, self._check_expiry)\n\n    def _schedule",
+        "            self._expiry = self.engine.call_at(self.deadline, self.check_expiry)\n\n    def _schedule",
         "            pass\n\n    def _schedule",
         ("tests/unit/test_demotion.py", "tests/unit/test_recovery.py"),
     ),

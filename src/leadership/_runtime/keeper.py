@@ -166,7 +166,7 @@ class SessionKeeper:
         assert self.session is not None  # noqa: S101 - for the type checker
         self._schedule(sent + self._interval)
         if self._expiry is None:
-            self._expiry = self.engine.call_at(self.deadline, self._check_expiry)
+            self._expiry = self.engine.call_at(self.deadline, self.check_expiry)
 
     def _schedule(self, when: float) -> None:
         if self._next_renewal is not None:
@@ -268,16 +268,17 @@ class SessionKeeper:
         elif event.fact is Fact.TURN:
             self._each(lambda driver: driver.turn() if driver.entry_key == event.key else None)
 
-    def _check_expiry(self) -> None:
-        self._expiry = None
-        if self.session is None:
-            return
+    def check_expiry(self) -> None:
+        """
+        End what is past its deadline: the timer asks, and whoever hears what may be the consequence of that end.
+        """
         now = self.engine.now()
-        if now < self.deadline:
-            self._expiry = self.engine.call_at(self.deadline, self._check_expiry)
-            self._end_overdue(now)
-        else:
+        if self.session is not None and now >= self.deadline:
             self._expire()
+        elif self._expiry is not None:  # it is, while there is a session
+            self._expiry.cancel()
+            self._expiry = self.engine.call_at(self.deadline, self.check_expiry)
+            self._end_overdue(now)
 
     def _end_overdue(self, now: float) -> None:
         """

@@ -165,6 +165,8 @@ class Office:
         driver = self._driver
         self.running.pop(job, None)
         driver.ctx.callbacks_running = len(self.running)
+        if error is not None:  # a user sees a term end by the clock, maybe before its timer: the cause comes first
+            driver.campaign.keeper.check_expiry()
         over = driver.ctx.state is not S.LEADER or job.args[0].token != driver.ctx.token
         if error is not None and not (over and isinstance(error, NotLeader | asyncio.CancelledError)):
             driver.callback_failed(job, error)

@@ -13,6 +13,8 @@ REFUSED: Final = {77: "the store refuses: credentials, permission, foreign data"
 STORE: Final = {69: "the store is unavailable", **REFUSED}
 UNREAD: Final = {141: "nobody reads the output any more (SIGPIPE)"}
 INTERRUPTED: Final = {130: "interrupted (SIGINT)"}
+LONGEST: Final = 1e9
+"""Seconds; a wait of ten times as long is an `OverflowError` of the system's."""
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
@@ -43,7 +45,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def seconds(text: str) -> float:
     """
-    A number of seconds, 0 or more.
+    A number of seconds, 0 or more, up to what the system's waits can take.
 
     Raises:
         ArgumentTypeError: It is none.
@@ -52,7 +54,7 @@ def seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 <= value < math.inf:
-        msg = f"{text!r} is not a number of seconds, 0 or more"
+    if not 0 <= value <= LONGEST:
+        msg = f"{text!r} is not a number of seconds from 0 to {LONGEST:g}"
         raise argparse.ArgumentTypeError(msg)
     return value
