@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pytest
 from servers import Etcd
@@ -22,6 +22,7 @@ from servers._where import program
 from witness import witness
 
 from leadership import Candidate, DemotionCause, Follower, connect
+from leadership.backends._etcd_session import EtcdSession
 from leadership.term import Term
 
 SOON = 20.0
@@ -259,3 +260,36 @@ def test_whatever_an_operator_does_somebody_leads(seed: int, etcd: Etcd) -> None
     assert [] == [(one, two) for one, two in overlaps if one[2] - two[1] > 1.0]
     assert [] == [(one, two) for one, two in overlaps if one[3] in graceful and one[0] not in deposed]
     assert [] == etcd.keys(f"{prefix}/")
+
+
+def test_an_overwrite_while_a_claim_is_made_anew_is_not_forgotten(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Who makes its claim anew, behind an overwritten one, hears meanwhile of one that was overwritten later: that was
+    taken for a memory of a store that has lost its data, so that others led with lower tokens and said `token_reset`.
+    """
+    prefix = uuid.uuid4().hex
+    overwritten: list[tuple[Any, int]] = []
+    acquire = EtcdSession._acquire
+
+    async def overtaken(session: Any, entry: Any, until_when: float) -> Any:
+        reply = await acquire(session, entry, until_when)
+        watches = session._store.watches
+        if entry.node == "b" and watches.taken and not overwritten:
+            etcd.put(f"{prefix}/other", "x")
+            overwritten.append((watches, int(etcd.entries(f"{prefix}/other")[0]["mod_revision"])))
+            watches.saw_taken("job", overwritten[0][1])
+        return reply
+
+    monkeypatch.setattr(EtcdSession, "_acquire", overtaken)
+    with connect(f"etcd://{etcd.host}/{prefix}") as one, connect(f"etcd://{etcd.host}/{prefix}") as two:
+        first, second = Candidate(one, "job", node="a"), Candidate(two, "job", node="b")
+        first.start()
+        until(lambda: first.is_leader)
+        second.start()
+        until(lambda: len(etcd.entries(f"{prefix}/job/")) == 2)
+        (head, _) = etcd.entries(f"{prefix}/job/")
+        etcd.put(head["key"], "operator", lease=head["key"].rpartition("/")[2])
+        until(lambda: bool(overwritten))
+        until(lambda: second.is_leader or first.is_leader)
+        watches, revision = overwritten[0]
+        assert revision == watches.taken["job"]

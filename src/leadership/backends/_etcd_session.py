@@ -50,8 +50,6 @@ class _Mine:
     entry: Entry
     token: int
     leads: bool = False
-    again: bool = False
-    """It was put again, behind a holder that somebody had put over a claim."""
 
 
 class EtcdSession(Session):
@@ -260,12 +258,15 @@ class EtcdSession(Session):
         if self._newest.get(election) != entry.number:
             return Reply(Outcome.REFUSED, holder=self._known(election), revision=revision)  # a later one has come
         if first is not None and first.name.decode() == self.id and first.created == mine.token:
-            if mine.token <= self._store.watches.taken.get(election, 0) and not mine.again:
-                return await self._put_again(entry, mine, keys, until)
             view = self._store.watches.known(election)
             if view is not None and view.outdates(self.id, mine.token, revision):
                 self._mine.pop(election, None)
                 return await self._acquire(entry, until)
+            taken = self._store.watches.taken
+            if mine.token <= taken.get(election, 0):
+                if revision >= taken[election]:
+                    return await self._put_again(entry, mine, keys, until)
+                del taken[election]  # of a time before the store has lost its data
             return self._leads(entry, mine, revision)
         if first is None:
             return Reply(Outcome.REFUSED, revision=revision)
@@ -277,11 +278,11 @@ class EtcdSession(Session):
         holder = None if view is None else view.holder
         if holder is None or (holder.session, holder.token) != (self.id, mine.token):
             return False
-        return mine.again or mine.token > self._store.watches.taken.get(election, 0)
+        return mine.token > self._store.watches.taken.get(election, 0)
 
     def _leads(self, entry: Entry, mine: _Mine, revision: int) -> Reply:
         self._store.watches.wait_no_more(entry.election, self.id)
-        self._mine[entry.election] = _Mine(entry, mine.token, leads=True, again=mine.again)
+        self._mine[entry.election] = _Mine(entry, mine.token, leads=True)
         reset = mine.token <= entry.above
         return Reply(Outcome.DONE, token=mine.token, token_reset=reset, revision=revision)
 
@@ -290,13 +291,7 @@ class EtcdSession(Session):
         Tokens rise over a holder that somebody has put over a claim, too: go behind it.
         """
         await self._remove(entry, mine, keys, until)
-        reply = await self._acquire(entry, until)
-        again = self._mine.get(entry.election)
-        if again is None:
-            return reply
-        if again.token <= self._store.watches.taken.get(entry.election, 0):
-            self._store.watches.taken.pop(entry.election, None)  # of a time before the store has lost its data
-        return reply
+        return await self._acquire(entry, until)
 
     def _blocked(self, entry: Entry, claim: Claim | None, revision: int) -> Reply:
         """
