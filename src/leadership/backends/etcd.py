@@ -177,7 +177,7 @@ class EtcdStore(Store):
 
     async def read(self, elections: Sequence[str]) -> Mapping[str, Holder | None]:
         """
-        Who leads each, by a linearizable read.
+        Who leads each, by a linearizable read. The metadata of a leader whom a watch has told are as it has told them.
 
         Raises:
             StoreUnavailable: It cannot be had now.
