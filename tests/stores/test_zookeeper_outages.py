@@ -56,6 +56,28 @@ def test_hung_server(own_zookeeper: ZooKeeper) -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize("call", ["acquire", "release"])
+def test_any_call_finds_a_server_hung(own_zookeeper: ZooKeeper, call: str) -> None:
+    """
+    Nothing renews here. Only a renewal had its silent connection cut: the time-out that a place has for all it asks
+    ended an acquire or a release before the question's own did.
+    """
+
+    async def scenario() -> None:
+        store, told = ZooKeeperStore(f"{own_zookeeper.host}/app", timeout=1.0), Heard()
+        session = await store.open_session(TTL, told)
+        await take(session, claim := entry())
+        own_zookeeper.freeze()
+        with pytest.raises(StoreUnavailable):
+            await (session.acquire(entry("other")) if call == "acquire" else session.release(claim))
+        await told.until(Fact.SESSION_SUSPENDED)
+        own_zookeeper.thaw()
+        await told.until(Fact.SESSION_RESTORED)
+        await store.aclose()
+
+    run(scenario)
+
+
 def test_closing_while_the_server_hangs(own_zookeeper: ZooKeeper) -> None:
     """
     `aclose` takes two seconds at most, and leaves no thread and no descriptor.

@@ -237,8 +237,7 @@ class Link:
         except TimeoutError:
             if not sent:
                 raise _again(self._trouble) from None
-            if self.connected and self._last_heard < begun:
-                self._client.cut()
+            self.missed(begun)
             msg = f"{what}: {self.options.url} did not answer within {timeout:.3g} s"
             raise StoreUnavailable(msg) from None
         finally:
@@ -246,6 +245,13 @@ class Link:
                 if not future.done():
                     request.give_up()
             self._make_room()
+
+    def missed(self, begun: float) -> None:
+        """
+        What was asked at that moment was not answered in time: cut a connection on which nothing was heard since.
+        """
+        if self.connected and self._last_heard < begun:
+            self._client.cut()
 
     async def demand(self, what: str, *requests: Request, timeout: float) -> list[Any]:
         """

@@ -139,10 +139,12 @@ class Place:
 
     @asynccontextmanager
     async def _alone(self, what: str) -> AsyncGenerator[None]:
+        begun = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._patience), self._lock:
                 yield
         except TimeoutError:
+            self._link.missed(begun)  # this time-out ends before that of a question that was put at once
             msg = f"{what}: {self._link.options.url} did not answer within {self._patience:.3g} s"
             raise StoreUnavailable(msg) from None
 
