@@ -309,7 +309,7 @@ async def test_junk_is_nobodys_claim(etcd: Etcd) -> None:
     Keys below an election that are no claims, side entries that are no JSON, and a request that makes no sense change
     nothing.
     """
-    async with opened(etcd) as store:
+    async with opened(etcd) as store, opened(etcd, store.prefix.strip("/")) as other:
         base, told = f"{store.prefix}job", Told()
         for key in ("readme", "7z", "UPPER", "0123456789abcdef0", "a/b", "..", "12/34"):
             etcd.put(f"{base}/{key}", "junk")
@@ -322,12 +322,13 @@ async def test_junk_is_nobodys_claim(etcd: Etcd) -> None:
         expected = Holder("ann", token, session.id, {"a": 1})
         assert expected == (await told.until(Fact.LEADER_OBSERVED)).holder
         assert expected == (await store.read(["job"]))["job"]
-        bare = Holder("ann", token, session.id, {})
-        for text in ("junk", "[1]", '{"metadata": 7}', "{" * 2000):
+        for text in ("junk", "[1]", '{"metadata": 7}', "[" * 100_000):
             etcd.put(f"{base}.leadership/{session.id}", text, lease=session.id)
             etcd.put(f"{base}.leadership/resign", text)
-            await told.until(Fact.LEADER_OBSERVED, holder=bare)  # a read takes the metadata as they were told last
-            assert bare == (await store.read(["job"]))["job"]
+            # One that watches nothing: where a watch has told the leader, a read takes the metadata as they were told.
+            assert Holder("ann", token, session.id, {}) == (await other.read(["job"]))["job"]
+        etcd.put(f"{base}.leadership/{session.id}", '{"metadata": {"b": 2}}', lease=session.id)
+        await told.until(Fact.LEADER_OBSERVED, holder=Holder("ann", token, session.id, {"b": 2}))
         assert token == await taken(session, claim)
         assert Fact.RESIGN_REQUESTED not in told.facts
 

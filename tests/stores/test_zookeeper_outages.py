@@ -59,7 +59,7 @@ def test_hung_server(own_zookeeper: ZooKeeper) -> None:
 @pytest.mark.parametrize("call", ["acquire", "release"])
 def test_any_call_finds_a_server_hung(own_zookeeper: ZooKeeper, call: str) -> None:
     """
-    Nothing renews here. Only a renewal had its silent connection cut: the time-out that a place has for all it asks
+    Nothing renews here. Only a renewal had a silent connection cut: the time-out that a place has for all it asks
     ended an acquire or a release before the question's own did.
     """
 
