@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from leadership._clock import now
@@ -78,13 +78,15 @@ def call(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Compl
 
 
 @contextlib.contextmanager
-def running(*arguments: str, stderr: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+def running(
+    *arguments: str, stderr: Path | None = None, command: Sequence[str] = COMMAND
+) -> Iterator[subprocess.Popen[str]]:
     """
     The command in the background, in a session of its own; killed at the end if it still runs.
     """
     with contextlib.ExitStack() as stack:
         process = subprocess.Popen(
-            [*COMMAND, *arguments],
+            [*command, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=None if stderr is None else stack.enter_context(stderr.open("a")),  # None: pytest shows it

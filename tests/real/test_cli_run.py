@@ -215,6 +215,32 @@ def test_second_signal_leaves_no_grace(store: str) -> None:
         assert 128 + signal.SIGKILL == process.wait(15)
 
 
+def test_second_signal_while_the_first_is_passed_on(store: str) -> None:
+    """
+    CMD may heed the first before the command is done with it: a second of that moment was taken for a first.
+    """
+    script = """
+        import sys, time
+        from leadership.cli import main
+        from leadership.cli._job import Job
+        passed_on = Job.signal
+        def signal(self, signum):
+            passed_on(self, signum)
+            time.sleep(1.0)
+        Job.signal = signal
+        sys.exit(main(sys.argv[1:]))
+    """
+    cmd = ["sh", "-c", wait_for_ever(on="'echo heard' TERM")]
+    arguments = ["run", "nightly", "--store", store, "--ttl", "60", "--grace", "25", "--", *cmd]
+    with running(*arguments, command=(sys.executable, "-c", textwrap.dedent(script))) as process:
+        assert process.stdout is not None
+        assert "ready\n" == process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert "heard\n" == process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert 128 + signal.SIGKILL == process.wait(15)
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
 def test_other_signals_are_passed_on(store: str, number: signal.Signals) -> None:
     """

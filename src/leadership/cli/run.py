@@ -244,11 +244,11 @@ class Runner:
             if job is not None:
                 job.end(0.0)  # asked twice: no more grace
             return
-        if job is not None:
-            job.signal(number)
         if signum in ENDS or (signum is signal.SIGHUP and job is None):
             self.stop_signal = signum
             self.inbox.put(signum)
+        if job is not None:
+            job.signal(number)  # at last: CMD may answer it, or end, and the next signal come, before this returns
 
     # -- threads of the candidate -------------------------------------------------------------------------------
 
