@@ -248,7 +248,7 @@ class Runner:
             self.stop_signal = signum
             self.inbox.put(signum)
         if job is not None:
-            job.signal(number)  # at last: CMD may answer it, or end, and the next signal come, before this returns
+            job.signal(number)  # last: CMD may answer it, or end, and the next signal come, before this returns
 
     # -- threads of the candidate -------------------------------------------------------------------------------
 
